@@ -1,0 +1,3 @@
+// Package buffer holds bytes between a socket and the code that uses them,
+// without copying them on the way.
+package buffer
