@@ -147,6 +147,11 @@ func FuzzAgainstModel(f *testing.F) {
 	f.Add([]byte{0, 1, 0, 64, 0, 2, 16, 0, 2, 0, 0, 255, 1, 1, 0, 0, 2, 0, 255, 255})
 	f.Fuzz(func(t *testing.T, ops []byte) {
 		m := newModel(t)
+		m.inner = func(id uint32) { // a third of the ids set themselves anew, some of them overdue
+			if id%3 == 0 {
+				m.set(id, m.now+int64(id)*37-100)
+			}
+		}
 		for ; len(ops) >= 4 && m.now < 1<<60; ops = ops[4:] {
 			id := uint32(ops[1] % 16)
 			// The low nibble scales, so that few bytes reach every level.

@@ -104,11 +104,10 @@ func (w *Wheel) Advance(now int64, fire func(id uint32)) {
 // Next returns a time that is not later than that of any entry, or false if no
 // entry is set. Whoever sleeps until then and calls Advance never oversleeps.
 // Above level 0 the time is the start of a slot, where Advance may have nothing
-// to fire and only moves entries down; one set less than
-// 64^k ms ahead is moved at most k
-// times (3 times for less than 4.4 minutes, 4 times for less than 4.6 hours).
-// Only while an entry is overdue is the time not later than that of the latest
-// Advance.
+// to fire and only moves entries down; one set less than 64^k ms ahead is moved
+// at most k times (3 times for less than 4.4 minutes, 4 times for less than 4.6
+// hours). Only while an entry is overdue is the time not later than that of the
+// latest Advance.
 func (w *Wheel) Next() (at int64, ok bool) {
 	if !w.isEmpty(due) || !w.isEmpty(firing) {
 		return w.now, true
