@@ -118,37 +118,44 @@ func TestNothingIsLostAndEveryProducerKeepsItsOrder(t *testing.T) {
 }
 
 func TestBurstMemoryIsGivenBack(t *testing.T) {
-	for _, trickle := range []int{0, 1, 2, 3} { // items per pass after the burst
+	for _, passes := range []int{0, 1, 2, 3, 3 * window} { // passes with an item after the burst
 		var q Queue[int]
 		push(&q, 0, 100_000)
 		for len(q.Take(1000)) > 0 {
 		}
-		push(&q, 0, trickle)
 		if cap(q.in)+cap(q.out) < 100_000 {
 			t.Fatal("the test does not see the burst's slice")
 		}
-		for range 3 * window {
+		for pass := range 3 * window {
+			if pass < passes {
+				q.Push(pass)
+			}
 			q.Take(1000)
-			push(&q, 0, trickle)
 		}
 		if n := cap(q.in) + cap(q.out); n > 2*keepItems {
-			t.Errorf("trickle %d: room for %d items is kept", trickle, n)
+			t.Errorf("%d passes: room for %d items is kept", passes, n)
 		}
 	}
 }
 
 func TestSteadyLoadKeepsItsMemory(t *testing.T) {
-	for _, take := range []int{16, 4096} {
+	const batch = 1024
+	for _, take := range []int{1, 16, batch} {
 		var q Queue[int]
 		round := func() {
-			push(&q, 0, 4096)
+			push(&q, 0, batch)
 			for len(q.Take(take)) > 0 {
 			}
 		}
 		round()
 		round()
-		if n := testing.AllocsPerRun(2*window, round); n != 0 {
+		if n := testing.AllocsPerRun(1000, round); n != 0 {
 			t.Errorf("Take(%d): %v allocations per round", take, n)
+		}
+		for range 1000 {
+			if round(); min(cap(q.in), cap(q.out)) < batch {
+				t.Fatalf("Take(%d): gave back a slice in use", take)
+			}
 		}
 	}
 }
