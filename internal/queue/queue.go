@@ -2,12 +2,13 @@
 package queue
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 )
 
 const (
-	// window is the number of Takes, also of the empty queue, after which the
+	// window is the number of batches, empty ones included, after which the
 	// queue gives back slices that were larger than it needed.
 	window = 256
 
@@ -32,7 +33,7 @@ type Queue[T any] struct {
 	out   []T // the batch being taken
 	lent  int // out[:lent] was returned by earlier Takes, out[lost:lent] by the latest
 	lost  int // out[:lost] is cleared
-	takes int // Takes in this window
+	turns int // Takes of this window that found out used up
 	peak  int // the largest batch of this window
 }
 
@@ -57,8 +58,10 @@ func (q *Queue[T]) Take(max int) []T {
 		clear(q.out[q.lost:q.lent])
 		q.lost = q.lent
 	}
-	if q.takes++; q.takes == window {
-		q.shrink()
+	if q.lent == len(q.out) {
+		if q.turns++; q.turns == window {
+			q.shrink()
+		}
 	}
 	if max <= 0 || q.count.Load() == 0 {
 		return nil
@@ -101,13 +104,13 @@ func (q *Queue[T]) swap() {
 // batch of the window filled a quarter.
 func (q *Queue[T]) shrink() {
 	limit := max(keepItems, 4*q.peak)
-	if cap(q.out) > limit && q.lent == len(q.out) {
+	if cap(q.out) > limit {
 		q.out, q.lent, q.lost = nil, 0, 0
 	}
 	q.mu.Lock()
-	if cap(q.in) > limit && len(q.in) == 0 {
-		q.in = nil
+	if cap(q.in) > max(limit, 4*len(q.in)) {
+		q.in = slices.Clone(q.in)
 	}
 	q.mu.Unlock()
-	q.takes, q.peak = 0, len(q.out)-q.lent
+	q.turns, q.peak = 0, 0
 }
