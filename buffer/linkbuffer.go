@@ -85,6 +85,40 @@ func (b *LinkBuffer) Close() {
 	b.Release()
 }
 
+// Compact is Release for a buffer that will now wait for more: it also copies
+// the last piece into a smaller block, or behind the piece before it, if it
+// is small for the block that it keeps from its pool. A connection at rest
+// thus does not hold 64 KiB for the sake of half a request. Bytes that were
+// appended without a copy by Append stay where they are.
+func (b *LinkBuffer) Compact() {
+	b.Release()
+	t := b.tail
+	if t == nil || t.blk == nil || classOf(len(t.buf)-t.off) >= t.blk.class {
+		return
+	}
+	if t != b.head && len(t.buf) < cap(t.buf) {
+		return // not small but new: sizeFor chose it for what is to come
+	}
+	rest := t.unread()
+	b.n -= len(rest)
+	b.unlinkLast()
+	b.Write(rest)
+	t.free()
+}
+
+// unlinkLast takes the tail out of a list without consumed nodes.
+func (b *LinkBuffer) unlinkLast() {
+	if b.head == b.tail {
+		b.head, b.read, b.tail = nil, nil, nil
+		return
+	}
+	nd := b.head
+	for nd.next != b.tail {
+		nd = nd.next
+	}
+	nd.next, b.tail = nil, nd
+}
+
 // newBlock returns a node over a new block that this buffer may write into.
 func (b *LinkBuffer) newBlock(size int) *node {
 	p := b.pool
