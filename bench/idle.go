@@ -1,0 +1,132 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sluice-go/sluice/bench/internal/load"
+	"github.com/sluice-go/sluice/bench/internal/proc"
+	"github.com/sluice-go/sluice/bench/internal/table"
+)
+
+// idleWait is how long connections are idle before memory is read: longer than
+// what servers wait before they give buffers back.
+const idleWait = 2 * time.Second
+
+// idleCmd measures what an idle connection costs.
+type idleCmd struct {
+	Conns int `default:"19000" help:"Connections held open."`
+	Size  int `default:"1024" help:"Bytes of the one message exchanged on each."`
+	Runs  int `default:"3" help:"Runs, of which the medians are quoted."`
+	chosen
+}
+
+// footprint is the memory per connection of one run, in bytes.
+type footprint struct {
+	resident, collected, proportional float64
+	errors                            int64
+	err                               error
+}
+
+func (c *idleCmd) Run() error {
+	names, err := c.names()
+	if err != nil {
+		return err
+	}
+	ctx, stop := untilInterrupted()
+	defer stop()
+	l, err := newLab(ctx)
+	if err != nil {
+		return err
+	}
+	l.describe(os.Stdout)
+	footprints := map[string][]footprint{}
+	what := fmt.Sprintf("idle, %d connections after one exchange of %d bytes", c.Conns, c.Size)
+	err = l.interleave(what, names, c.Runs, func(name string) {
+		footprints[name] = append(footprints[name], l.footprint(name, c.Conns, c.Size))
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%s, user space memory in bytes per connection, medians over %d runs\n", what, c.Runs)
+	var rows [][]string
+	for _, name := range names {
+		rows = append(rows, footprintRow(name, footprints[name]))
+	}
+	return table.Print(os.Stdout, []string{"server", "RSS", "RSS after GC", "PSS after GC", "errors", "notes"}, rows)
+}
+
+// footprint makes one run of one server.
+func (l *lab) footprint(name string, conns, size int) (f footprint) {
+	s, err := l.start(name)
+	if err != nil {
+		return footprint{err: err}
+	}
+	defer s.Kill()
+	before, err := l.collected(s)
+	if err != nil {
+		return footprint{err: err}
+	}
+	r, client, err := l.client(s, loadHold, load.Config{Conns: conns, Size: size})
+	if err != nil {
+		return footprint{err: err}
+	}
+	defer client.Kill()
+	time.Sleep(idleWait)
+	raw, err := proc.ResidentMemory(s.PID())
+	if err != nil {
+		return footprint{err: err}
+	}
+	after, err := l.collected(s)
+	if err != nil {
+		return footprint{err: err}
+	}
+	perConn := func(bytes int64) float64 { return float64(bytes) / float64(conns) }
+	return footprint{
+		resident:     perConn(raw.Resident - s.idle),
+		collected:    perConn(after.Resident - before.Resident),
+		proportional: perConn(after.Proportional - before.Proportional),
+		errors:       r.Errors,
+	}
+}
+
+// collected returns the server's memory after a garbage collection.
+func (l *lab) collected(s *server) (proc.Memory, error) {
+	if err := s.collect(l.ctx); err != nil {
+		return proc.Memory{}, err
+	}
+	return proc.ResidentMemory(s.PID())
+}
+
+func footprintRow(name string, all []footprint) []string {
+	good := slices.DeleteFunc(slices.Clone(all), func(f footprint) bool { return f.err != nil })
+	var texts []string
+	if i := slices.IndexFunc(all, func(f footprint) bool { return f.err != nil }); i >= 0 {
+		texts = append(texts, fmt.Sprintf("%d of %d runs failed: %v", len(all)-len(good), len(all), all[i].err))
+	}
+	if len(good) == 0 {
+		return []string{name, "-", "-", "-", "-", strings.Join(texts, "; ")}
+	}
+	median := func(value func(f footprint) float64) string {
+		var values []float64
+		for _, f := range good {
+			values = append(values, value(f))
+		}
+		return fmt.Sprintf("%.0f", table.SpreadOf(values).Median)
+	}
+	errorCount := int64(0)
+	for _, f := range good {
+		errorCount += f.errors
+	}
+	return []string{
+		name,
+		median(func(f footprint) float64 { return f.resident }),
+		median(func(f footprint) float64 { return f.collected }),
+		median(func(f footprint) float64 { return f.proportional }),
+		fmt.Sprint(errorCount),
+		strings.Join(texts, "; "),
+	}
+}

@@ -1,0 +1,63 @@
+package load
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// connsPerSource is how many connections come from one source address,
+	// which has about 28,000 ports for them.
+	connsPerSource = 20_000
+	// connectTimeout bounds the opening of one connection.
+	connectTimeout = 5 * time.Second
+)
+
+// connectAll opens every connection, one after the other.
+func (g *generator) connectAll() error {
+	timeout := unix.NsecToTimeval(int64(connectTimeout))
+	for i := range g.conns {
+		fd, err := g.socket(0)
+		if err != nil {
+			return err
+		}
+		g.conns[i].fd = fd
+		if i >= connsPerSource {
+			err = bindSource(fd, 1+i/connsPerSource)
+		}
+		err = errors.Join(err,
+			unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &timeout),
+			unix.Connect(fd, g.server),
+			unix.SetNonblock(fd, true),
+			g.watch(i, unix.EPOLL_CTL_ADD, unix.EPOLLIN),
+		)
+		if err != nil {
+			return fmt.Errorf("connection %d to %s: %w", i, g.cfg.Addr, err)
+		}
+	}
+	return nil
+}
+
+func (g *generator) socket(flags int) (int, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|flags, 0)
+	if err != nil {
+		return -1, fmt.Errorf("socket: %w", err)
+	}
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("TCP_NODELAY: %w", err)
+	}
+	return fd, nil
+}
+
+// bindSource makes fd come from loopback address number n, counted from
+// 127.0.0.1. The port is chosen when it connects.
+func bindSource(fd, n int) error {
+	return errors.Join(
+		unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1),
+		unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, byte(n >> 8), byte(n)}}),
+	)
+}

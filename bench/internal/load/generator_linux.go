@@ -1,0 +1,228 @@
+package load
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// readSize is what one read takes at most, in bytes.
+	readSize = 64 << 10
+	// drainPatience is how long outstanding replies may take after the end.
+	drainPatience = 2 * time.Second
+	// holdPatience bounds the exchanges of Hold.
+	holdPatience = 30 * time.Second
+	// tooManyErrors ends a run that has nothing to tell any more.
+	tooManyErrors = 1000
+)
+
+// The latencies that are told apart, in nanoseconds, to two decimal digits.
+const (
+	minLatency = int64(time.Microsecond)
+	maxLatency = int64(time.Minute)
+)
+
+var (
+	errCorrupt  = errors.New("a reply differs from its request")
+	errSurplus  = errors.New("more bytes came back than were sent")
+	errClosed   = errors.New("the server closed a connection")
+	errNoAnswer = errors.New("no reply")
+)
+
+// conn is one connection of a generator.
+type conn struct {
+	fd       int           // -1 while closed
+	seq      uint32        // number of the message under way
+	sent     int           // bytes of it that the kernel took
+	received int           // bytes of its reply that came back
+	began    time.Duration // when it was sent, since the generator began
+	waiting  bool          // true exactly when a reply is outstanding
+	stalled  bool          // true exactly when EPOLLOUT is asked for
+}
+
+// generator keeps connections busy. It belongs to one goroutine.
+type generator struct {
+	cfg    Config
+	server *unix.SockaddrInet4
+	epoll  int
+	conns  []conn
+	msgs   *messages
+	in     []byte
+	events []unix.EpollEvent
+	epoch  time.Time
+
+	// answered is called with the index of a connection whose exchange is
+	// complete, to give it something to do.
+	answered func(i int)
+
+	waiting   int  // connections with an exchange under way
+	ending    bool // true exactly when no new exchange is to begin
+	requests  int64
+	latencies *hdrhistogram.Histogram
+	result    Result
+}
+
+func newGenerator(cfg Config) (*generator, error) {
+	server, err := cfg.check()
+	if err != nil {
+		return nil, err
+	}
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("epoll_create1: %w", err)
+	}
+	g := &generator{
+		cfg:       cfg,
+		server:    server,
+		epoll:     epoll,
+		conns:     make([]conn, cfg.Conns),
+		msgs:      newMessages(cfg.Size),
+		in:        make([]byte, readSize),
+		events:    make([]unix.EpollEvent, 256),
+		epoch:     time.Now(),
+		latencies: hdrhistogram.New(minLatency, maxLatency, 2),
+	}
+	for i := range g.conns {
+		g.conns[i].fd = -1
+	}
+	return g, nil
+}
+
+func (g *generator) close() {
+	for i := range g.conns {
+		if g.conns[i].fd >= 0 {
+			unix.Close(g.conns[i].fd)
+		}
+	}
+	unix.Close(g.epoll)
+}
+
+func (g *generator) now() time.Duration { return time.Since(g.epoch) }
+
+func (g *generator) watch(i, op int, events uint32) error {
+	err := unix.EpollCtl(g.epoll, op, g.conns[i].fd, &unix.EpollEvent{Events: events, Fd: int32(i)})
+	if err != nil {
+		return fmt.Errorf("epoll_ctl: %w", err)
+	}
+	return nil
+}
+
+// start sends the next message on connection i.
+func (g *generator) start(i int) { g.startAt(i, g.now()) }
+
+// startAt is start for an exchange that began earlier.
+func (g *generator) startAt(i int, began time.Duration) {
+	c := &g.conns[i]
+	c.seq++
+	c.sent, c.received = 0, 0
+	c.began = began
+	c.waiting = true
+	g.waiting++
+	g.send(i)
+}
+
+// send hands the kernel the rest of connection i's message.
+func (g *generator) send(i int) {
+	c := &g.conns[i]
+	for c.sent < g.cfg.Size {
+		n, err := unix.Write(c.fd, g.msgs.lend(uint32(i), c.seq)[c.sent:])
+		g.msgs.giveBack()
+		switch err {
+		case nil:
+			c.sent += n
+		case unix.EINTR:
+		case unix.EAGAIN:
+			g.setStalled(i, true)
+			return
+		default:
+			g.fail(i, err)
+			return
+		}
+	}
+	g.setStalled(i, false)
+}
+
+func (g *generator) setStalled(i int, stalled bool) {
+	c := &g.conns[i]
+	if c.stalled == stalled {
+		return
+	}
+	events := uint32(unix.EPOLLIN)
+	if stalled {
+		events |= unix.EPOLLOUT
+	}
+	if err := g.watch(i, unix.EPOLL_CTL_MOD, events); err != nil {
+		g.fail(i, err)
+		return
+	}
+	c.stalled = stalled
+}
+
+// receive reads once from connection i and compares.
+func (g *generator) receive(i int) {
+	c := &g.conns[i]
+	n, err := unix.Read(c.fd, g.in)
+	switch {
+	case err == unix.EAGAIN || err == unix.EINTR:
+		return
+	case err == nil && n == 0:
+		err = errClosed
+	case err == nil && (!c.waiting || c.received+n > c.sent):
+		err = errSurplus
+	case err == nil && !g.equal(i, g.in[:n]):
+		err = errCorrupt
+	}
+	if err != nil {
+		g.fail(i, err)
+		return
+	}
+	c.received += n
+	if c.received < g.cfg.Size {
+		return
+	}
+	g.latencies.RecordValue(max(minLatency, min(maxLatency, int64(g.now()-c.began))))
+	g.requests++
+	g.end(c)
+	if !g.ending {
+		g.answered(i)
+	}
+}
+
+// equal tells whether got continues the reply on connection i.
+func (g *generator) equal(i int, got []byte) bool {
+	c := &g.conns[i]
+	same := bytes.Equal(got, g.msgs.lend(uint32(i), c.seq)[c.received:c.received+len(got)])
+	g.msgs.giveBack()
+	return same
+}
+
+// end notes that c waits no longer.
+func (g *generator) end(c *conn) {
+	if c.waiting {
+		c.waiting = false
+		g.waiting--
+	}
+}
+
+// fail counts an error and closes connection i, which is not opened again.
+func (g *generator) fail(i int, err error) {
+	g.count(err)
+	c := &g.conns[i]
+	g.end(c)
+	if c.fd >= 0 {
+		unix.Close(c.fd)
+	}
+	c.fd = -1
+}
+
+func (g *generator) count(err error) {
+	g.result.Errors++
+	if g.result.FirstError == "" {
+		g.result.FirstError = err.Error()
+	}
+}

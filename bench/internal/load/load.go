@@ -1,0 +1,132 @@
+// Package load is the client side of a measurement: one thread on epoll that
+// keeps many connections busy. The loop is closed: a connection sends its next
+// message when the whole reply to the one before has come back, byte for byte.
+// Nothing is allocated per message.
+package load
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Limits of a Config.
+const (
+	minSize = headerSize // bytes
+	maxSize = 16 << 20   // bytes
+	// spareFiles is what the process needs besides its connections.
+	spareFiles = 32
+)
+
+// Config says what to do to a server.
+type Config struct {
+	Addr      string        // where the server listens: a loopback address and port
+	ServerPID int           // the server's process, whose processor time is taken
+	Cores     []int         // the cores of server and client, for telling noise
+	Conns     int           // connections open at a time
+	Size      int           // bytes of a message
+	WarmUp    time.Duration // before the measured time
+	Measure   time.Duration // the measured time
+}
+
+// Result is what was measured. Requests and the times are those of the
+// measured time alone, errors those of the whole run.
+type Result struct {
+	Requests   int64
+	Errors     int64
+	FirstError string
+	Elapsed    time.Duration
+	ServerCPU  time.Duration // processor time of the server
+	ClientCPU  time.Duration // processor time of this process
+	Noise      float64       // share of the cores that others used, 0 to 1
+	P50        time.Duration
+	P99        time.Duration
+	Max        time.Duration
+	Resident   int64 // the server's resident memory at the end, in bytes
+}
+
+// Rate returns the requests per second.
+func (r Result) Rate() float64 { return float64(r.Requests) / r.Elapsed.Seconds() }
+
+// CPUPerRequest returns the server's processor time per request.
+func (r Result) CPUPerRequest() time.Duration { return r.ServerCPU / time.Duration(max(r.Requests, 1)) }
+
+// ClientLoad returns the share of its core that the client used, 0 to 1.
+func (r Result) ClientLoad() float64 { return r.ClientCPU.Seconds() / r.Elapsed.Seconds() }
+
+// check returns the server's address, or why cfg cannot be followed.
+func (cfg Config) check() (*unix.SockaddrInet4, error) {
+	addr, err := netip.ParseAddrPort(cfg.Addr)
+	if err != nil {
+		return nil, err
+	}
+	if !addr.Addr().Is4() || !addr.Addr().IsLoopback() {
+		return nil, fmt.Errorf("%s is not an IPv4 loopback address", cfg.Addr)
+	}
+	if cfg.Size < minSize || cfg.Size > maxSize {
+		return nil, fmt.Errorf("message size %d, want %d to %d", cfg.Size, minSize, maxSize)
+	}
+	var files unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
+		return nil, fmt.Errorf("getrlimit: %w", err)
+	}
+	if most := int(files.Cur) - spareFiles; cfg.Conns < 1 || cfg.Conns > most {
+		return nil, fmt.Errorf("%d connections, want 1 to %d (the limit of open files)", cfg.Conns, most)
+	}
+	return &unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()}, nil
+}
+
+// Echo opens all connections, keeps them busy for the warm-up and the measured
+// time, and waits for the last replies.
+func Echo(cfg Config) (Result, error) {
+	g, err := newGenerator(cfg)
+	if err != nil {
+		return Result{}, err
+	}
+	defer g.close()
+	if err := g.connectAll(); err != nil {
+		return Result{}, err
+	}
+	g.answered = g.start
+	for i := range g.conns {
+		g.start(i)
+	}
+	return g.measure()
+}
+
+// Hold opens all connections, makes one exchange on each and returns with all
+// of them open and idle. The caller closes them by calling release.
+func Hold(cfg Config) (r Result, release func(), err error) {
+	g, err := newGenerator(cfg)
+	if err != nil {
+		return Result{}, nil, err
+	}
+	if err := g.connectAll(); err != nil {
+		g.close()
+		return Result{}, nil, err
+	}
+	started := min(exchangesAtOnce, cfg.Conns)
+	g.answered = func(int) {
+		if started < len(g.conns) {
+			started++
+			g.start(started - 1)
+		}
+	}
+	for i := range started {
+		g.start(i)
+	}
+	if err := g.run(g.now() + holdPatience); err != nil {
+		g.close()
+		return Result{}, nil, err
+	}
+	g.giveUp()
+	r = g.result
+	r.Requests = g.requests
+	return r, g.close, nil
+}
+
+// exchangesAtOnce is how many connections of Hold wait for a reply at a time:
+// enough for a server to work in batches, too few to blow up its pools.
+const exchangesAtOnce = 100

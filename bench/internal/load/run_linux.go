@@ -1,0 +1,106 @@
+package load
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sluice-go/sluice/bench/internal/proc"
+)
+
+// pollMs bounds one wait for events, in milliseconds, and so the lateness of
+// the end of a measurement in which nothing happens.
+const pollMs = 20
+
+// run serves events until the given time since the epoch, or until nothing is
+// under way.
+func (g *generator) run(until time.Duration) error {
+	for g.waiting > 0 && g.now() < until && g.result.Errors < tooManyErrors {
+		n, err := unix.EpollWait(g.epoll, g.events, pollMs)
+		if err != nil && err != unix.EINTR {
+			return fmt.Errorf("epoll_wait: %w", err)
+		}
+		for _, ev := range g.events[:max(n, 0)] {
+			g.ready(int(ev.Fd), ev.Events)
+		}
+	}
+	return nil
+}
+
+func (g *generator) ready(i int, events uint32) {
+	if events&unix.EPOLLOUT != 0 && g.conns[i].stalled {
+		g.send(i)
+	}
+	if events&^uint32(unix.EPOLLOUT) != 0 && g.conns[i].fd >= 0 {
+		g.receive(i)
+	}
+}
+
+// measure runs the warm-up, the measured time and the end.
+func (g *generator) measure() (Result, error) {
+	if err := g.run(g.now() + g.cfg.WarmUp); err != nil {
+		return Result{}, err
+	}
+	g.requests = 0
+	g.latencies.Reset()
+	before, err := g.sample()
+	if err != nil {
+		return Result{}, err
+	}
+	if err := g.run(before.at + g.cfg.Measure); err != nil {
+		return Result{}, err
+	}
+	after, err := g.sample()
+	if err != nil {
+		return Result{}, err
+	}
+	r := &g.result
+	r.Requests = g.requests
+	r.Elapsed = after.at - before.at
+	r.ServerCPU = after.server - before.server
+	r.ClientCPU = after.client - before.client
+	if n := len(g.cfg.Cores); n > 0 {
+		others := after.busy - before.busy - r.ServerCPU - r.ClientCPU
+		r.Noise = max(0, others.Seconds()/(r.Elapsed.Seconds()*float64(n)))
+	}
+	r.P50 = time.Duration(g.latencies.ValueAtQuantile(50))
+	r.P99 = time.Duration(g.latencies.ValueAtQuantile(99))
+	r.Max = time.Duration(g.latencies.Max())
+	memory, err := proc.ResidentMemory(g.cfg.ServerPID)
+	if err != nil {
+		return Result{}, err
+	}
+	r.Resident = memory.Resident
+	g.ending = true
+	err = g.run(g.now() + drainPatience)
+	g.giveUp()
+	return *r, err
+}
+
+// giveUp counts the exchanges that are still under way as errors.
+func (g *generator) giveUp() {
+	for ; g.waiting > 0; g.waiting-- {
+		g.count(errNoAnswer)
+	}
+}
+
+// sample is a moment of the clocks that a measurement compares.
+type sample struct {
+	at             time.Duration
+	server, client time.Duration // processor time
+	busy           time.Duration // of the cores
+}
+
+func (g *generator) sample() (s sample, err error) {
+	if s.server, err = proc.CPU(g.cfg.ServerPID); err != nil {
+		return s, err
+	}
+	if s.client, err = proc.CPU(os.Getpid()); err != nil {
+		return s, err
+	}
+	s.at = g.now()
+	s.busy, err = proc.Busy(g.cfg.Cores)
+	return s, err
+}

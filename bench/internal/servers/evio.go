@@ -1,0 +1,16 @@
+package servers
+
+import "github.com/tidwall/evio"
+
+func evioEcho(addr string) error {
+	var events evio.Events
+	events.NumLoops = 1
+	events.Opened = func(evio.Conn) ([]byte, evio.Options, evio.Action) {
+		// Data's answer is copied before the next read.
+		return nil, evio.Options{ReuseInputBuffer: true}, evio.None
+	}
+	events.Data = func(_ evio.Conn, in []byte) ([]byte, evio.Action) {
+		return in, evio.None
+	}
+	return evio.Serve(events, "tcp://"+addr)
+}

@@ -1,0 +1,45 @@
+// Command bench measures Sluice side by side with other servers: requests per
+// second, processor time per request, latency and memory per connection. It
+// runs on Linux, over loopback alone.
+//
+//	go -C bench run . echo --conns 100,1000,10000
+//	go -C bench run . idle
+//	go -C bench run . churn
+//
+// Every server is this program again as a child process, bound to one core,
+// with GOMAXPROCS=1 and one event loop. The client is another one, bound to
+// another core. The figures of different servers come from the same session:
+// each run goes through all servers, in an order that rotates, and the ratios
+// are those of one run. A ratio tells more than the figure beside it.
+package main
+
+import (
+	"context"
+	"os/signal"
+
+	"github.com/alecthomas/kong"
+	"golang.org/x/sys/unix"
+)
+
+type cli struct {
+	Echo  echoCmd  `cmd:"" help:"Closed-loop echo: throughput, processor time, latency."`
+	Idle  idleCmd  `cmd:"" help:"Resident memory per idle connection."`
+	Churn churnCmd `cmd:"" help:"Connections opened, used once and closed, per second."`
+	Serve serveCmd `cmd:"" help:"Run one server until killed."`
+	Load  loadCmd  `cmd:"" hidden:"" help:"Run one client. The other commands start it."`
+}
+
+func main() {
+	var c cli
+	k := kong.Parse(&c,
+		kong.Name("bench"),
+		kong.Description("Measure Sluice side by side with other servers."),
+		kong.UsageOnError(),
+	)
+	k.FatalIfErrorf(k.Run())
+}
+
+// untilInterrupted returns a context that ends with Ctrl-C.
+func untilInterrupted() (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
+}
