@@ -238,7 +238,7 @@ func (d *loop) step(i uint32) event {
 }
 
 // receive reports the next bytes of end i, or else how they ended. An end of
-// the Completion kind may take the bytes now and report them another time.
+// the Completion kind may take the bytes now and report them in a later Poll.
 func (d *loop) receive(i uint32) event {
 	n := d.net
 	e := n.ends.at(i)
@@ -247,6 +247,8 @@ func (d *loop) receive(i uint32) event {
 	if x.taken == nil && x.in.len() > 0 {
 		d.fetch(i, x)
 		if e.is(completion) && n.coin() {
+			e.flags |= queued
+			d.late = append(d.late, item{kind: endItem, n: i})
 			return event{}
 		}
 	}
