@@ -30,6 +30,16 @@ func spin() {
 
 var sink atomic.Uint32
 
+// deep stands for a handler that needs n * 256 bytes of stack, which a fresh
+// goroutine grows first.
+func deep(n int) byte {
+	var frame [256]byte
+	if n > 0 {
+		frame[n] = deep(n - 1)
+	}
+	return frame[n/2]
+}
+
 func perJob(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/passJobs, "ns/job")
 }
@@ -55,7 +65,12 @@ func BenchmarkPass(b *testing.B) {
 	works := []struct {
 		name string
 		f    func()
-	}{{"empty", func() {}}, {"short", spin}, {"sleep", func() { time.Sleep(100 * time.Microsecond) }}}
+	}{
+		{"empty", func() {}},
+		{"short", spin},
+		{"deep", func() { deep(40) }},
+		{"sleep", func() { time.Sleep(100 * time.Microsecond) }},
+	}
 	for _, work := range works {
 		b.Run(work.name+"/batch", func(b *testing.B) {
 			p := benchPool(b)

@@ -27,6 +27,7 @@ func inBubble(t *testing.T, limit int, f func(t *testing.T, p *Pool)) {
 		if n := p.Stats().Goroutines; n != 0 {
 			t.Errorf("%d goroutines are left after Close", n)
 		}
+		time.Sleep(time.Hour) // whatever timers are left fire
 	})
 }
 
@@ -287,8 +288,27 @@ func TestIdleGoroutinesEnd(t *testing.T) {
 	})
 }
 
-// The worker used last is used first, so that a trickle of jobs keeps one
-// alive and not all in turn.
+func TestWorkerUsedLastIsUsedFirst(t *testing.T) {
+	inBubble(t, 3, func(t *testing.T, p *Pool) {
+		var strands [3]Strand
+		gate := make(chan struct{})
+		for i := range strands {
+			p.Go(&strands[i], func() { <-gate })
+		}
+		synctest.Wait()
+		close(gate)
+		synctest.Wait()
+		before := slices.Clone(p.idle)
+		for range 10 {
+			p.Go(&strands[0], func() {})
+			synctest.Wait()
+			if !slices.Equal(p.idle, before) {
+				t.Fatal("another worker took the job")
+			}
+		}
+	})
+}
+
 func TestTrickleKeepsOneGoroutine(t *testing.T) {
 	inBubble(t, 8, func(t *testing.T, p *Pool) {
 		var strands [8]Strand
