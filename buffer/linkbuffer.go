@@ -14,7 +14,8 @@ type LinkBuffer struct {
 	head, read, tail *node
 	n                int // unread bytes
 	// lent is true exactly when slices may be in use that were handed out
-	// since the last Release, so that no node may leave the list.
+	// since the last Release, so that no node may leave the list. While it
+	// is false, the list has no consumed nodes.
 	lent bool
 }
 

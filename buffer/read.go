@@ -102,7 +102,6 @@ func (b *LinkBuffer) Slice(dst *LinkBuffer, n int) error {
 	if dst == b {
 		return errSelf
 	}
-	b.settle()
 	for n > 0 {
 		r := b.read
 		p := r.unread()
@@ -126,7 +125,7 @@ func (b *LinkBuffer) Slice(dst *LinkBuffer, n int) error {
 	return nil
 }
 
-// unlinkFirst takes the first node, which is all unread, out of the list.
+// unlinkFirst takes the first unread node out of a list that nothing is lent of.
 func (b *LinkBuffer) unlinkFirst() {
 	r := b.read
 	b.n -= len(r.buf) - r.off

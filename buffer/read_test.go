@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -200,6 +201,21 @@ func TestReadingAheadInSmallStepsCopiesEachByteOnce(t *testing.T) {
 	b.Close()
 }
 
+func TestReadingFarAheadCopiesSeldom(t *testing.T) {
+	p := newPool(t)
+	b := newBuffer(p)
+	b.Write(pattern(100 * sizeLarge))
+	for n := sizeLarge; n <= 100*sizeLarge; n += sizeLarge {
+		if _, err := b.Peek(n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if merged := p.live[classExact].Load(); merged > 25 {
+		t.Errorf("100 steps copied everything %d times", merged)
+	}
+	b.Close()
+}
+
 func TestUntilAndIndexByteSearchOverSeams(t *testing.T) {
 	b := newBuffer(newPool(t), "GET / HTTP", "/1.1\r", "\n", "Host: x\r\n", "rest")
 	for _, c := range []struct {
@@ -208,7 +224,7 @@ func TestUntilAndIndexByteSearchOverSeams(t *testing.T) {
 	}{
 		{'G', 0, 0}, {'G', -5, 0}, {'G', 1, -1}, {'/', 0, 4}, {'/', 4, 4}, {'/', 5, 10},
 		{'\n', 0, 15}, {'\n', 15, 15}, {'\n', 16, 24}, {'t', 0, 19}, {'t', 26, 28},
-		{'t', 29, -1}, {'t', 1 << 40, -1}, {'?', 0, -1},
+		{'t', 29, -1}, {'t', math.MaxInt, -1}, {'?', 0, -1},
 	} {
 		if got := b.IndexByte(c.delim, c.from); got != c.want {
 			t.Errorf("IndexByte(%q, %d) = %d, want %d", c.delim, c.from, got, c.want)
@@ -245,6 +261,9 @@ func TestCopyingReadersNeedNoRelease(t *testing.T) {
 	p := newPool(t)
 	b := newBuffer(p)
 	chunk := make([]byte, 700)
+	b.WriteString("lent once")
+	b.Peek(4)
+	b.Release()
 	for range 100 {
 		b.Write(chunk)
 		if b.Len() > 5000 {
@@ -385,4 +404,17 @@ func TestCompactOfManySmallArrivalsHoldsLittleMore(t *testing.T) {
 	wantAll(t, b, all.String())
 	b.Close()
 	scratch.Release()
+}
+
+func TestCompactLeavesRoomForWhatIsToCome(t *testing.T) {
+	p := newPool(t)
+	b := newBuffer(p)
+	b.Write(pattern(sizeLarge)) // fills a block; the next is chosen for growth
+	b.WriteString("x")
+	before := &b.Buffers(nil, 2)[1][0]
+	b.Compact()
+	if after := &b.Buffers(nil, 2)[1][0]; after != before {
+		t.Error("Compact copied a piece that was about to grow")
+	}
+	b.Close()
 }

@@ -87,8 +87,10 @@ func (b *LinkBuffer) AppendBuffer(src *LinkBuffer) {
 }
 
 // Buffers appends the unread pieces to dst in order, at most limit of them,
-// and returns it. Nothing is consumed. The pieces stay as they are until they
-// are consumed and released: bytes written meanwhile come behind them.
+// and returns it. Nothing is consumed. The pieces are lent until Release, and
+// those that are then unread for longer: while the buffer is only written to,
+// skipped and released, each stays as it is until it is consumed. The kernel
+// may therefore still read from them when a part was reported as sent.
 func (b *LinkBuffer) Buffers(dst [][]byte, limit int) [][]byte {
 	if b.n == 0 {
 		return dst

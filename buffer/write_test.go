@@ -60,6 +60,18 @@ func TestSmallWritesShareABlock(t *testing.T) {
 	b.Close()
 }
 
+func TestBlocksGrowWithTheBuffer(t *testing.T) {
+	p := newPool(t)
+	b := newBuffer(p)
+	for range 10000 {
+		b.Write(pattern(100))
+	}
+	if p.Live() > 25 || p.LiveBytes() > 1000000+sizeLarge {
+		t.Errorf("1000000 bytes lie in %d blocks of %d bytes", p.Live(), p.LiveBytes())
+	}
+	b.Close()
+}
+
 func TestMallocIsOnePieceAndCountsAtOnce(t *testing.T) {
 	p := newPool(t)
 	b := newBuffer(p)
@@ -114,6 +126,23 @@ func TestAppendedMemoryIsNotKeptAfterRelease(t *testing.T) {
 		t.Error("the caller's memory is still referred to")
 	}
 	b.Close()
+}
+
+func TestReleasedBlocksDoNotKeepTheirNeighbours(t *testing.T) {
+	p := newPool(t)
+	b := newBuffer(p)
+	first, second := p.Get(1), p.Get(sizeLarge+1) // the second goes to no pool
+	b.AppendBlock(first, first.Bytes())
+	b.AppendBlock(second, second.Bytes())
+	seen := weak.Make(second)
+	second.Release()
+	second = nil
+	b.Close()
+	runtime.GC()
+	if seen.Value() != nil {
+		t.Error("a block that was linked behind another is still referred to")
+	}
+	first.Release()
 }
 
 func TestAppendBlockNeverWritesIntoTheBlock(t *testing.T) {
