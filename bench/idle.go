@@ -26,9 +26,10 @@ type idleCmd struct {
 
 // footprint is the memory per connection of one run, in bytes.
 type footprint struct {
-	resident, collected, proportional float64
-	errors                            int64
-	err                               error
+	resident  float64
+	collected float64 // after a garbage collection
+	errors    int64
+	err       error
 }
 
 func (c *idleCmd) Run() error {
@@ -56,7 +57,7 @@ func (c *idleCmd) Run() error {
 	for _, name := range names {
 		rows = append(rows, footprintRow(name, footprints[name]))
 	}
-	return table.Print(os.Stdout, []string{"server", "RSS", "RSS after GC", "PSS after GC", "errors", "notes"}, rows)
+	return table.Print(os.Stdout, []string{"server", "RSS", "RSS after GC", "errors", "notes"}, rows)
 }
 
 // footprint makes one run of one server.
@@ -76,7 +77,7 @@ func (l *lab) footprint(name string, conns, size int) (f footprint) {
 	}
 	defer client.Kill()
 	time.Sleep(idleWait)
-	raw, err := proc.ResidentMemory(s.PID())
+	raw, err := proc.Resident(s.PID())
 	if err != nil {
 		return footprint{err: err}
 	}
@@ -86,19 +87,18 @@ func (l *lab) footprint(name string, conns, size int) (f footprint) {
 	}
 	perConn := func(bytes int64) float64 { return float64(bytes) / float64(conns) }
 	return footprint{
-		resident:     perConn(raw.Resident - s.idle),
-		collected:    perConn(after.Resident - before.Resident),
-		proportional: perConn(after.Proportional - before.Proportional),
-		errors:       r.Errors,
+		resident:  perConn(raw - s.idle),
+		collected: perConn(after - before),
+		errors:    r.Errors,
 	}
 }
 
-// collected returns the server's memory after a garbage collection.
-func (l *lab) collected(s *server) (proc.Memory, error) {
+// collected returns the server's resident memory after a garbage collection.
+func (l *lab) collected(s *server) (int64, error) {
 	if err := s.collect(l.ctx); err != nil {
-		return proc.Memory{}, err
+		return 0, err
 	}
-	return proc.ResidentMemory(s.PID())
+	return proc.Resident(s.PID())
 }
 
 func footprintRow(name string, all []footprint) []string {
@@ -108,7 +108,7 @@ func footprintRow(name string, all []footprint) []string {
 		texts = append(texts, fmt.Sprintf("%d of %d runs failed: %v", len(all)-len(good), len(all), all[i].err))
 	}
 	if len(good) == 0 {
-		return []string{name, "-", "-", "-", "-", strings.Join(texts, "; ")}
+		return []string{name, "-", "-", "-", strings.Join(texts, "; ")}
 	}
 	median := func(value func(f footprint) float64) string {
 		var values []float64
@@ -125,7 +125,6 @@ func footprintRow(name string, all []footprint) []string {
 		name,
 		median(func(f footprint) float64 { return f.resident }),
 		median(func(f footprint) float64 { return f.collected }),
-		median(func(f footprint) float64 { return f.proportional }),
 		fmt.Sprint(errorCount),
 		strings.Join(texts, "; "),
 	}

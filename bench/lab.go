@@ -86,12 +86,10 @@ func (l *lab) start(name string) (*server, error) {
 		return nil, err
 	}
 	time.Sleep(settle)
-	memory, err := proc.ResidentMemory(p.PID())
-	if err != nil {
+	if s.idle, err = proc.Resident(p.PID()); err != nil {
 		p.Kill()
 		return nil, err
 	}
-	s.idle = memory.Resident
 	return s, nil
 }
 
@@ -191,8 +189,8 @@ func (l *lab) interleave(what string, names []string, runs int, measure func(nam
 		fmt.Fprintf(os.Stderr, "%s: run %d of %d\n", what, run+1, runs)
 		for i := range names {
 			measure(names[(i+run)%len(names)])
-			if err := l.ctx.Err(); err != nil {
-				return err
+			if l.ctx.Err() != nil {
+				return context.Cause(l.ctx)
 			}
 		}
 	}

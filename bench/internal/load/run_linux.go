@@ -68,11 +68,9 @@ func (g *generator) measure() (Result, error) {
 	r.P50 = time.Duration(g.latencies.ValueAtQuantile(50))
 	r.P99 = time.Duration(g.latencies.ValueAtQuantile(99))
 	r.Max = time.Duration(g.latencies.Max())
-	memory, err := proc.ResidentMemory(g.cfg.ServerPID)
-	if err != nil {
+	if r.Resident, err = proc.Resident(g.cfg.ServerPID); err != nil {
 		return Result{}, err
 	}
-	r.Resident = memory.Resident
 	g.ending = true
 	err = g.run(g.now() + drainPatience)
 	g.giveUp()

@@ -4,7 +4,6 @@ package proc
 
 import (
 	"bufio"
-	"bytes"
 	"fmt"
 	"os"
 	"runtime"
@@ -33,40 +32,22 @@ func CPU(pid int) (time.Duration, error) {
 	return time.Duration(ts.Nano()), nil
 }
 
-// Memory is what a process holds of the machine's memory, in bytes.
-type Memory struct {
-	Resident     int64 // all of its pages that are in memory
-	Proportional int64 // the same, with shared pages divided by their users
-}
-
-// ResidentMemory returns the memory of process pid from smaps_rollup, which
-// counts pages; VmRSS in /proc/PID/status may be off by a batch per core.
-func ResidentMemory(pid int) (Memory, error) {
+// Resident returns the memory of process pid that is in memory, in bytes. It
+// reads smaps_rollup, which counts pages; VmRSS in /proc/PID/status may be off
+// by a batch of pages per core. Its proportional variant, PSS, is of no use
+// here: processes of one program share its text.
+func Resident(pid int) (int64, error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
 	if err != nil {
-		return Memory{}, err
+		return 0, err
 	}
-	var m Memory
-	for line := range bytes.Lines(data) {
-		fields := strings.Fields(string(line))
-		if len(fields) != 3 {
-			continue
-		}
-		kib, err := strconv.ParseInt(fields[1], 10, 64)
-		if err != nil {
-			continue
-		}
-		switch fields[0] {
-		case "Rss:":
-			m.Resident = kib << 10
-		case "Pss:":
-			m.Proportional = kib << 10
+	for line := range strings.Lines(string(data)) {
+		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "Rss:" {
+			kib, err := strconv.ParseInt(fields[1], 10, 64)
+			return kib << 10, err
 		}
 	}
-	if m.Resident == 0 {
-		return Memory{}, fmt.Errorf("process %d: no Rss in smaps_rollup", pid)
-	}
-	return m, nil
+	return 0, fmt.Errorf("process %d: no Rss in smaps_rollup", pid)
 }
 
 // Busy returns how long the given cores were not idle since boot, added up.
