@@ -51,8 +51,12 @@ func TestCloseWaitsForWhatWasAccepted(t *testing.T) {
 			t.Fatalf("%d jobs ran", ran)
 		}
 		wantStats(t, p, Stats{})
-		if err := p.Close(t.Context()); err != nil {
-			t.Fatal("a second Close: ", err)
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		for range 50 {
+			if err := p.Close(ended); err != nil {
+				t.Fatal("a later Close: ", err)
+			}
 		}
 	})
 }

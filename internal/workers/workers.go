@@ -101,6 +101,9 @@ func (p *Pool) Close(ctx context.Context) error {
 	select {
 	case <-p.drained:
 	case <-ctx.Done():
+		if p.active.Load() == 0 {
+			break // both at once: nothing is to be dropped
+		}
 		err = ctx.Err()
 		p.abandoned.Store(true)
 		for s := p.pop(); s != nil; s = p.pop() {
