@@ -1,6 +1,7 @@
 package drivertest
 
 import (
+	"errors"
 	"io"
 	"net"
 	"time"
@@ -54,7 +55,7 @@ func shutInside(r *rig) {
 	r.onAccepted = func(fd int) {
 		r.arrived = nil
 		early = r.open(fd)
-		early.shut(true)
+		early.shut(false) // a reset might come before the peer knows that it is connected
 	}
 	r.dial()
 	r.until("Closed of what was shut inside Accepted", func() bool { return early != nil && early.state == closed })
@@ -226,6 +227,38 @@ func detachWorks(r *rig) {
 	r.same("received", got, want)
 	if err := <-written; err != nil {
 		r.t.Errorf("the peer writes: %v", err)
+	}
+}
+
+func fileOwns(r *rig) {
+	c, p := r.connect()
+	fd := c.fd
+	c.detach()
+	c.isClosed()
+	file, err := r.f.System.File(fd)
+	if errors.Is(err, errors.ErrUnsupported) {
+		r.open(fd)
+		r.t.Skip("there are no files on this System")
+	}
+	if err != nil {
+		r.t.Fatalf("File: %v", err)
+	}
+	defer file.Close()
+	if _, err := file.Write([]byte("hello")); err != nil {
+		r.t.Fatalf("the file writes: %v", err)
+	}
+	if got := r.read(p, 5); string(got) != "hello" {
+		r.t.Errorf("the peer received %q", got)
+	}
+	r.write(p, []byte("hello"))
+	if n, err := file.Read(make([]byte, 100)); n != 5 || err != nil {
+		r.t.Errorf("the file read %d bytes, %v", n, err)
+	}
+	if err := file.Close(); err != nil {
+		r.t.Errorf("the file closes: %v", err)
+	}
+	if err := r.end(p); err != io.EOF {
+		r.t.Errorf("the peer's flow ended with %v, want EOF", err)
 	}
 }
 

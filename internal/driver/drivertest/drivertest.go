@@ -96,6 +96,7 @@ var clauses = []struct {
 	{"an id used again does not see old events", idReuse},
 	{"a descriptor number used again in the same batch does not see old events", descriptorReuse},
 	{"Detach leaves a working descriptor", detachWorks},
+	{"a file owns the descriptor that Detach left", fileOwns},
 	{"Close closes what is open", closeCloses},
 
 	{"Poll of zero does not block", pollZero},

@@ -1,0 +1,89 @@
+package reactor
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sluice-go/sluice/internal/driver"
+	"github.com/sluice-go/sluice/internal/driver/drivertest"
+)
+
+// fixture runs the suite over the sockets of this machine.
+func fixture(t *testing.T, network string, system driver.System) drivertest.Fixture {
+	address := "127.0.0.1:0"
+	server := address
+	if network == "unix" {
+		dir := t.TempDir()
+		address, server = filepath.Join(dir, "driver"), filepath.Join(dir, "server")
+	}
+	servers := 0
+	return drivertest.Fixture{
+		System:  system,
+		Network: network,
+		Address: address,
+		Dial: func(addr net.Addr) (net.Conn, error) {
+			return net.Dial(addr.Network(), addr.String())
+		},
+		Listen: func() (net.Listener, error) {
+			if servers++; network == "unix" {
+				return net.Listen(network, server+string(rune('0'+servers)))
+			}
+			return net.Listen(network, server)
+		},
+		Reset: func(c net.Conn) {
+			if c, ok := c.(*net.TCPConn); ok {
+				c.SetLinger(0)
+			}
+			c.Close()
+		},
+		FailAccept:  exhaustDescriptors,
+		Descriptors: func() int { return openDescriptors(t) },
+	}
+}
+
+// exhaustDescriptors lowers the limit below what is open already.
+func exhaustDescriptors(t *testing.T) (restore func()) {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 0, Max: limit.Max}); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func openDescriptors(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries) // one of them is the directory itself, each time
+}
+
+// systems are what there is to test on Linux: epoll, and the logic of kqueue
+// over a double of the kernel's part.
+var systems = map[string]func() driver.System{
+	"epoll": Epoll,
+}
+
+func TestContract(t *testing.T) {
+	for name, system := range systems {
+		for _, network := range []string{"tcp", "unix"} {
+			t.Run(name+" "+network, func(t *testing.T) {
+				drivertest.Run(t, func(t *testing.T) drivertest.Fixture {
+					return fixture(t, network, system())
+				})
+			})
+		}
+	}
+}

@@ -1,0 +1,66 @@
+//go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
+
+package reactor
+
+import "time"
+
+// interest is what a descriptor is watched for, or found ready for.
+type interest uint8
+
+const (
+	readable interest = 1 << iota
+	writable
+)
+
+// event is one report of a poller: token as it was given for the descriptor,
+// and what the descriptor is ready for. A descriptor that is broken or has
+// ended is ready for everything, so that the next call on it finds out. One
+// descriptor may have several events in a batch.
+type event struct {
+	token token
+	ready interest
+}
+
+// poller is the kernel's readiness interface, level-triggered. All methods
+// but wake are called by the loop's goroutine.
+type poller interface {
+	// add begins to watch fd, which is not watched, for want.
+	add(fd int, t token, want interest) error
+
+	// modify changes what fd is watched for from had to want. Neither is
+	// empty.
+	modify(fd int, t token, had, want interest) error
+
+	// remove ends watching fd, which is still open. No event of a later
+	// wait has its token.
+	remove(fd int, had interest) error
+
+	// wait fills events with what is ready and returns how many it filled.
+	// It waits until there is something, until wake, or until wait is over;
+	// for ever if wait is negative. It may also return early with nothing.
+	wait(events []event, wait time.Duration) (int, error)
+
+	// wake ends the wait in progress or else the next one. It may be called
+	// from any goroutine until close.
+	wake()
+
+	close() error
+}
+
+// token is what an event says about whom it is for: the number of the
+// connection or listener, and which of its users in turn.
+type token uint64
+
+// listenerBit is set exactly in the tokens of listeners.
+const listenerBit token = 1 << 63
+
+// generationMask keeps a generation clear of listenerBit.
+const generationMask = 1<<31 - 1
+
+func newToken(id uint32, generation uint32) token {
+	return token(generation)<<32 | token(id)
+}
+
+func (t token) id() uint32         { return uint32(t) }
+func (t token) generation() uint32 { return uint32(t>>32) & generationMask }
+func (t token) listener() bool     { return t&listenerBit != 0 }

@@ -1,0 +1,6 @@
+package sock
+
+import "strings"
+
+// abstract is true exactly when a Unix socket of that name has no file.
+func abstract(name string) bool { return name == "" || strings.HasPrefix(name, "@") }

@@ -1,0 +1,10 @@
+package sock
+
+import "golang.org/x/sys/unix"
+
+// reusePort lets listeners share an address and spreads connections over
+// them, which FreeBSD's SO_REUSEPORT does not.
+const reusePort = unix.SO_REUSEPORT_LB
+
+// keepIdle is the option for the seconds before the first keep-alive probe.
+const keepIdle = unix.TCP_KEEPIDLE
