@@ -216,6 +216,15 @@ func TestIDBeyondTheLimitPanics(t *testing.T) {
 	w.Set(maxID+1, 1)
 }
 
+func TestClockThatGoesBackFiresNothingEarly(t *testing.T) {
+	var w Wheel
+	advance(&w, 10_000_000)
+	w.Set(1, 10_000_064)
+	wantFired(t, &w, 5)
+	wantFired(t, &w, 10_000_063)
+	wantFired(t, &w, 10_000_064, 1)
+}
+
 // A sleeper that follows Next must make progress and be woken in vain at most
 // once per level that lies between the entry and its time.
 func TestNextNeitherOversleepsNorWakesOften(t *testing.T) {
