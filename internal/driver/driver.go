@@ -10,6 +10,7 @@ package driver
 import (
 	"context"
 	"net"
+	"os"
 	"time"
 
 	"github.com/sluice-go/sluice/buffer"
@@ -59,7 +60,7 @@ type Events interface {
 }
 
 // Driver does the input and output of one event loop. Its methods are called
-// by that loop's goroutine alone, but for Wake and those of Sockets.
+// by that loop's goroutine alone, but for Wake, Now and those of Sockets.
 type Driver interface {
 	Sockets
 
@@ -158,6 +159,10 @@ type System interface {
 	// an address, each with a queue of its own. The error says what is
 	// wrong with which address.
 	Listen(ctx context.Context, network, address string, o ListenOptions) (fd int, addr net.Addr, err error)
+
+	// File makes a file of a descriptor that Detach left open; the file
+	// owns it from then on. errors.ErrUnsupported if there is no file.
+	File(fd int) (*os.File, error)
 
 	// CloseListener closes what Listen made, and removes a Unix socket's
 	// file. No driver may be listening on it.

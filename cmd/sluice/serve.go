@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/sluice-go/sluice"
+	"github.com/sluice-go/sluice/buffer"
+)
+
+// serveCmd is "sluice serve". Every server has a flag; naming any starts only
+// those named.
+type serveCmd struct {
+	Echo []string `placeholder:"URL" help:"Echo what arrives on tcp://HOST:PORT, tcp4://, tcp6:// or unix://PATH. May be repeated. Without any server named: ${echo_default}." `
+
+	Loops   int           `placeholder:"N" help:"Number of event loops. Default: one for each processor."`
+	Driver  string        `default:"auto" enum:"${drivers}" help:"How the loops talk to the kernel: ${enum}."`
+	Accept  string        `default:"auto" enum:"auto,main,perloop" help:"Who accepts connections: a main loop, or every loop for itself (SO_REUSEPORT)."`
+	Balance string        `default:"roundrobin" enum:"roundrobin,leastconn,fdhash" help:"How the main loop picks the loop of a new connection: ${enum}. Not used with --accept perloop."`
+	Idle    time.Duration `default:"0s" help:"Close a connection that is idle for so long. 0 means never."`
+	Drain   time.Duration `default:"10s" help:"How long connections may take to finish after SIGINT or SIGTERM."`
+}
+
+const echoDefault = "tcp://127.0.0.1:7000"
+
+// Run serves until a signal comes and then drains.
+func (s *serveCmd) Run(out io.Writer) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return s.serve(ctx, out)
+}
+
+// serve is Run with a context in place of the signals.
+func (s *serveCmd) serve(ctx context.Context, out io.Writer) error {
+	cfg, err := s.config()
+	if err != nil {
+		return err
+	}
+	eng, err := sluice.New(cfg)
+	if err != nil {
+		return err
+	}
+	if len(s.Echo) == 0 {
+		s.Echo = []string{echoDefault}
+	}
+	for _, url := range s.Echo {
+		if err := listen(eng, out, "echo", url, sluice.Funcs{Data: echo}); err != nil {
+			return errors.Join(err, eng.Close())
+		}
+	}
+	fmt.Fprintf(out, "driver %s, %d loops; interrupt to stop\n", eng.Driver(), loopsOf(eng))
+	failed := make(chan error, 1)
+	go func() { failed <- eng.Wait() }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	fmt.Fprintf(out, "draining for up to %v\n", s.Drain)
+	drain, cancel := context.WithTimeout(context.Background(), s.Drain)
+	defer cancel()
+	if err := eng.Shutdown(drain); err != nil {
+		return fmt.Errorf("connections that did not finish within %v were cut off: %w", s.Drain, err)
+	}
+	fmt.Fprintln(out, "stopped")
+	return nil
+}
+
+// config translates the flags.
+func (s *serveCmd) config() (sluice.Config, error) {
+	cfg := sluice.Config{Loops: s.Loops, Driver: s.Driver, IdleTimeout: s.Idle}
+	if s.Loops < 0 || s.Drain < 0 {
+		return cfg, errors.New("--loops and --drain must not be negative")
+	}
+	switch s.Accept {
+	case "main":
+		cfg.Accept = sluice.AcceptMain
+	case "perloop":
+		cfg.Accept = sluice.AcceptPerLoop
+	}
+	switch s.Balance {
+	case "leastconn":
+		cfg.Balancer = sluice.LeastConnections()
+	case "fdhash":
+		cfg.Balancer = sluice.FDHash()
+	}
+	return cfg, nil
+}
+
+// listen starts a server and says where.
+func listen(eng *sluice.Engine, out io.Writer, name, url string, h sluice.Handler) error {
+	network, address, ok := strings.Cut(url, "://")
+	if !ok || address == "" {
+		return fmt.Errorf("--%s %s: write it as tcp://HOST:PORT or unix://PATH", name, url)
+	}
+	ln, err := eng.Listen(network, address, h)
+	if err != nil {
+		return fmt.Errorf("--%s %s: %w", name, url, err)
+	}
+	fmt.Fprintf(out, "%s on %s://%s\n", name, ln.Addr().Network(), ln.Addr())
+	return nil
+}
+
+// loopsOf counts the loops that serve connections.
+func loopsOf(eng *sluice.Engine) int {
+	n := 0
+	for _, l := range eng.Stats().Loops {
+		if !l.Main {
+			n++
+		}
+	}
+	return n
+}
+
+// echo sends back what arrives. Reading pauses by itself while the peer does
+// not take its answers.
+func echo(c sluice.Conn, in *buffer.LinkBuffer) {
+	p, _ := in.Next(in.Len())
+	_, _ = c.Write(p) // fails only if c is closed
+}

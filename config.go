@@ -1,0 +1,169 @@
+package sluice
+
+import (
+	"fmt"
+	"log/slog"
+	"math"
+	"runtime"
+	"time"
+)
+
+// Config is an Engine's settings. The zero value is ready to use.
+type Config struct {
+	// Loops is the number of event loops that serve connections.
+	// 0 means one for each processor that Go may use (GOMAXPROCS).
+	Loops int
+
+	// Driver names how the loops talk to the kernel: "epoll" (Linux),
+	// "kqueue" (macOS and the BSDs), or "portable", which works everywhere,
+	// costs two goroutines a connection and is meant for development.
+	// "" and "auto" mean the best that this system has.
+	Driver string
+
+	// Accept says who accepts connections.
+	Accept AcceptMode
+
+	// Balancer picks the loop of a new connection. nil means RoundRobin.
+	Balancer Balancer
+
+	// IdleTimeout closes a connection on which no byte came or left for so
+	// long. 0 means never. Conn.SetIdleTimeout changes it for one.
+	IdleTimeout time.Duration
+
+	// LingerTimeout bounds how long a closed connection goes on sending what
+	// was written before Close and waiting for the peer's end.
+	// 0 means 10 seconds.
+	LingerTimeout time.Duration
+
+	// HighWater and LowWater are counts of bytes waiting to be sent on one
+	// connection. Above HighWater reading pauses, so that a peer that does
+	// not take answers cannot go on asking; at LowWater it resumes and
+	// OnDrain is called. 0 means 1 MiB and a quarter of HighWater.
+	HighWater int
+	LowWater  int
+
+	// WriteLimit is the number of bytes that may wait to be sent on one
+	// connection; a write beyond it fails with ErrWriteLimit.
+	// 0 means 16 MiB or HighWater, whichever is more.
+	WriteLimit int
+
+	// ReadLimit is how many received bytes OnData may leave unread before
+	// the connection is aborted with ErrReadLimit, which is what keeps a
+	// message that never ends from taking all memory. It must exceed the
+	// longest message that a handler waits for. 0 means 16 MiB.
+	ReadLimit int
+
+	// AbortOnLimit makes a write beyond WriteLimit also abort the
+	// connection, with ErrWriteLimit as the cause. It suits pushing to many
+	// peers, where one that does not read is to be dropped.
+	AbortOnLimit bool
+
+	// KeepAlive is the idle time after which TCP probes the peer.
+	// 0 means 15 seconds, a negative value none.
+	KeepAlive time.Duration
+
+	// Workers is the greatest number of goroutines that run offloaded jobs
+	// at one time. 0 means 256 for each processor.
+	Workers int
+
+	// Logger gets what an operator should know: panics of handlers,
+	// exhausted descriptors. nil means slog.Default().
+	Logger *slog.Logger
+}
+
+// AcceptMode says which loops accept connections.
+type AcceptMode uint8
+
+const (
+	// AcceptAuto is AcceptPerLoop for TCP where the system spreads
+	// connections over several listeners of one address (Linux and
+	// FreeBSD), otherwise AcceptMain.
+	AcceptAuto AcceptMode = iota
+
+	// AcceptMain has a main loop that does nothing but accept and hand each
+	// connection to the loop that the Balancer picks.
+	AcceptMain
+
+	// AcceptPerLoop gives each loop a listener of its own with SO_REUSEPORT;
+	// the kernel spreads connections over them by a hash of the addresses.
+	// Unix sockets cannot do this and are accepted as with AcceptMain.
+	AcceptPerLoop
+)
+
+// String returns "auto", "main" or "perloop".
+func (m AcceptMode) String() string {
+	switch m {
+	case AcceptAuto:
+		return "auto"
+	case AcceptMain:
+		return "main"
+	case AcceptPerLoop:
+		return "perloop"
+	}
+	return fmt.Sprintf("AcceptMode(%d)", uint8(m))
+}
+
+const (
+	defaultLinger     = 10 * time.Second
+	defaultHighWater  = 1 << 20
+	defaultWriteLimit = 16 << 20
+	defaultReadLimit  = 16 << 20
+	defaultKeepAlive  = 15 * time.Second // as package net
+	workersPerProc    = 256
+	workerIdle        = 10 * time.Second // an unused worker goroutine ends after it
+
+	// finWait bounds the wait for the peer's FIN after ours when the peer
+	// took everything at once. Closing before the peer's last bytes were
+	// read makes the kernel send a reset, which can overtake what was
+	// written; half a second is what package net/http grants, too.
+	finWait = 500 * time.Millisecond
+
+	// maxIdle is what slot.idle can hold.
+	maxIdle = math.MaxUint32 * time.Millisecond
+)
+
+// withDefaults returns cfg with its zeros filled in, or what is wrong with it.
+func (cfg Config) withDefaults() (Config, error) {
+	set := func(p *int, def int) {
+		if *p == 0 {
+			*p = def
+		}
+	}
+	set(&cfg.Loops, runtime.GOMAXPROCS(0))
+	set(&cfg.HighWater, defaultHighWater)
+	set(&cfg.LowWater, cfg.HighWater/4)
+	set(&cfg.WriteLimit, max(defaultWriteLimit, cfg.HighWater))
+	set(&cfg.ReadLimit, defaultReadLimit)
+	set(&cfg.Workers, workersPerProc*runtime.GOMAXPROCS(0))
+	if cfg.LingerTimeout == 0 {
+		cfg.LingerTimeout = defaultLinger
+	}
+	if cfg.KeepAlive == 0 {
+		cfg.KeepAlive = defaultKeepAlive
+	}
+	cfg.KeepAlive = max(cfg.KeepAlive, 0)
+	if cfg.Balancer == nil {
+		cfg.Balancer = RoundRobin()
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	switch {
+	case cfg.Loops < 0 || cfg.Loops > 1024:
+		return cfg, fmt.Errorf("sluice: Config.Loops is %d; it must be between 0 and 1024", cfg.Loops)
+	case cfg.Workers < 0:
+		return cfg, fmt.Errorf("sluice: Config.Workers is %d; it must not be negative", cfg.Workers)
+	case cfg.ReadLimit < 0:
+		return cfg, fmt.Errorf("sluice: Config.ReadLimit is %d; it must not be negative", cfg.ReadLimit)
+	case cfg.Accept > AcceptPerLoop:
+		return cfg, fmt.Errorf("sluice: Config.Accept is %v; it must be AcceptAuto, AcceptMain or AcceptPerLoop", cfg.Accept)
+	case cfg.IdleTimeout < 0 || cfg.IdleTimeout > maxIdle:
+		return cfg, fmt.Errorf("sluice: Config.IdleTimeout is %v; it must be between 0 and %v", cfg.IdleTimeout, maxIdle)
+	case cfg.LingerTimeout < 0:
+		return cfg, fmt.Errorf("sluice: Config.LingerTimeout is %v; it must not be negative", cfg.LingerTimeout)
+	case cfg.LowWater < 0 || cfg.LowWater > cfg.HighWater || cfg.HighWater > cfg.WriteLimit:
+		return cfg, fmt.Errorf("sluice: Config has LowWater %d, HighWater %d, WriteLimit %d; they must ascend from 0",
+			cfg.LowWater, cfg.HighWater, cfg.WriteLimit)
+	}
+	return cfg, nil
+}

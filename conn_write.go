@@ -1,0 +1,225 @@
+package sluice
+
+import (
+	"fmt"
+
+	"github.com/sluice-go/sluice/buffer"
+)
+
+// waterMarks bound the bytes that wait to be sent on one connection.
+type waterMarks struct{ low, high, limit int }
+
+// SetWaterMarks sets for this connection what Config.LowWater, HighWater and
+// WriteLimit set for all: bytes, with 0 <= low <= high <= limit.
+func (c Conn) SetWaterMarks(low, high, limit int) error {
+	if low < 0 || low > high || high > limit {
+		return fmt.Errorf("sluice: water marks %d, %d, %d; they must ascend from 0", low, high, limit)
+	}
+	s, err := c.lockOpen()
+	if err != nil {
+		return err
+	}
+	c.act().marks = &waterMarks{low, high, limit}
+	s.want |= wantRead
+	c.notify(s)
+	return nil
+}
+
+// water returns the marks that hold for a connection whose active part is a.
+func (l *eventLoop) water(a *active) *waterMarks {
+	if a != nil && a.marks != nil {
+		return a.marks
+	}
+	return &l.eng.water
+}
+
+// PendingWrite returns how many bytes wait to be sent, and 0 if the
+// connection has ended. Bytes that the kernel holds are not among them.
+func (c Conn) PendingWrite() int {
+	s, err := c.lockAny()
+	if err != nil {
+		return 0
+	}
+	defer s.mu.Unlock()
+	return s.pending
+}
+
+// PendingRead returns how many received bytes the last OnData left unread,
+// and 0 if the connection has ended.
+func (c Conn) PendingRead() int {
+	s, err := c.lockAny()
+	if err != nil {
+		return 0
+	}
+	defer s.mu.Unlock()
+	if a := c.refs().act; a != nil {
+		return a.unread
+	}
+	return 0
+}
+
+// writable locks c's slot if n more bytes may be queued.
+func (c Conn) writable(n int) (*slot, error) {
+	s, err := c.lockOpen()
+	if err != nil {
+		return nil, err
+	}
+	switch w := c.ch.loop.water(c.refs().act); {
+	case s.flags&flagFinWanted != 0:
+		err = ErrWriteClosed
+	case s.flags&flagWriteLate != 0:
+		err = ErrWriteTimeout
+	case n > w.limit-s.pending:
+		err = ErrWriteLimit
+		if c.ch.loop.eng.cfg.AbortOnLimit {
+			c.abortLocked(s, err)
+			return nil, err
+		}
+	default:
+		return s, nil
+	}
+	s.mu.Unlock()
+	return nil, err
+}
+
+// wrote unlocks s after n bytes were queued.
+func (c Conn) wrote(s *slot, n int) {
+	s.pending += n
+	if s.flags&flagHigh == 0 && s.pending > c.ch.loop.water(c.refs().act).high {
+		s.flags |= flagHigh
+		s.want |= wantRead
+	}
+	s.want |= wantFlush
+	c.notify(s)
+}
+
+// Write queues a copy of p; the loop sends it at the end of the callback or
+// pass. It never blocks and takes all of p or, with an error, nothing of it:
+// ErrClosed, ErrWriteClosed, ErrWriteLimit or ErrWriteTimeout. From another
+// goroutine, while the loop sleeps and nothing is queued, it writes to the
+// descriptor itself, which saves waking the loop.
+func (c Conn) Write(p []byte) (int, error) {
+	s, err := c.writable(len(p))
+	if err != nil {
+		return 0, err
+	}
+	rest := p
+	if c.ch.loop.parked.Load() && s.pending == 0 && s.flags&(flagBusy|flagQueued|flagSending) == 0 {
+		n, err := c.writeNow(s, p)
+		if err != nil {
+			return 0, err
+		}
+		rest = p[n:]
+	}
+	if len(rest) == 0 {
+		s.mu.Unlock()
+		return len(p), nil
+	}
+	_, _ = c.act().out.Write(rest)
+	c.wrote(s, len(rest))
+	return len(p), nil
+}
+
+// writeNow writes what the descriptor takes at once. On an error it unlocks s
+// and ends the connection.
+func (c Conn) writeNow(s *slot, p []byte) (int, error) {
+	l := c.ch.loop
+	n, err := l.drv.TryWrite(int(s.fd), p)
+	if err != nil {
+		c.abortLocked(s, err)
+		return 0, err
+	}
+	l.bytesDirect.Add(int64(n))
+	s.active = l.time()
+	return n, nil
+}
+
+// WriteString is Write for a string.
+func (c Conn) WriteString(p string) (int, error) {
+	s, err := c.writable(len(p))
+	if err != nil {
+		return 0, err
+	}
+	_, _ = c.act().out.WriteString(p)
+	c.wrote(s, len(p))
+	return len(p), nil
+}
+
+// Writev queues copies of bufs, in order and with no other write between.
+// Like Write it takes all or nothing, and it returns their total length.
+func (c Conn) Writev(bufs [][]byte) (int64, error) {
+	n := 0
+	for _, p := range bufs {
+		n += len(p)
+	}
+	s, err := c.writable(n)
+	if err != nil {
+		return 0, err
+	}
+	out := &c.act().out
+	for _, p := range bufs {
+		_, _ = out.Write(p)
+	}
+	c.wrote(s, n)
+	return int64(n), nil
+}
+
+// Append queues p itself, without a copy. The caller must not change it until
+// it has been sent; bytes that never change suit best, such as a message that
+// is sent to many connections.
+func (c Conn) Append(p []byte) error {
+	s, err := c.writable(len(p))
+	if err != nil {
+		return err
+	}
+	c.act().out.Append(p)
+	c.wrote(s, len(p))
+	return nil
+}
+
+// WriteBuffer queues all unread bytes of src without a copy and leaves src
+// empty. src is what Malloc, Write and Append have composed, or what
+// LinkBuffer.Slice took from another connection's input. With an error src
+// keeps its bytes.
+func (c Conn) WriteBuffer(src *buffer.LinkBuffer) error {
+	n := src.Len()
+	s, err := c.writable(n)
+	if err != nil {
+		return err
+	}
+	c.act().out.AppendBuffer(src)
+	c.wrote(s, n)
+	return nil
+}
+
+// Flush sends from the calling goroutine what the descriptor takes at once of
+// the bytes that wait, instead of leaving that to the end of the callback or
+// pass. It suits a callback that goes on working after it has answered.
+func (c Conn) Flush() error {
+	s, err := c.lockOpen()
+	if err != nil {
+		return err
+	}
+	a := c.refs().act
+	for a != nil && s.flags&flagSending == 0 && s.pending > 0 {
+		var piece [1][]byte
+		p := a.out.Buffers(piece[:0], 1)[0]
+		n, err := c.writeNow(s, p)
+		if err != nil {
+			return err
+		}
+		c.ch.loop.unqueue(s, a, n)
+		if n < len(p) {
+			break
+		}
+	}
+	c.notify(s)
+	return nil
+}
+
+// unqueue removes n sent bytes from the front of what waits.
+func (l *eventLoop) unqueue(s *slot, a *active, n int) {
+	_ = a.out.Skip(n)
+	a.out.Release()
+	s.pending -= n
+}

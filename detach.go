@@ -1,0 +1,52 @@
+package sluice
+
+import (
+	"errors"
+	"os"
+
+	"github.com/sluice-go/sluice/internal/driver"
+)
+
+// Detach takes the descriptor away from the engine, once what was written has
+// been sent. fn is called on the loop with a file over the descriptor, which
+// is the caller's to close, and the received bytes that OnData left unread;
+// net.FileConn makes a net.Conn of the file. Before it, OnClose is called with
+// ErrDetached. If the connection ends first, fn is called with the cause.
+func (c Conn) Detach(fn func(f *os.File, unread []byte, err error)) error {
+	s, err := c.lockOpen()
+	if err != nil {
+		return err
+	}
+	a := c.act()
+	if a.detach != nil || a.view != nil {
+		s.mu.Unlock()
+		return errors.New("sluice: Detach after Detach or NetConn")
+	}
+	a.detach = fn
+	s.flags |= flagDetach
+	s.want |= wantSettle
+	c.notify(s)
+	return nil
+}
+
+// letGo has the driver give the descriptor up, with s locked; it unlocks.
+func (l *eventLoop) letGo(ch *chunk, i uint32, s *slot) {
+	ch.conn(i).act().end(ErrDetached)
+	l.leaving(ch, i, s)
+	s.mu.Unlock()
+	l.drv.Detach(driver.ID(ch.base + i))
+}
+
+// handOut gives a detached descriptor to the user.
+func (l *eventLoop) handOut(a *active, fd int) {
+	fn, err := a.detach, a.cause
+	var f *os.File
+	var unread []byte
+	if err == ErrDetached {
+		if f, err = l.eng.sys.File(fd); err == nil {
+			unread = append(unread, a.in.Bytes()...)
+		}
+	}
+	defer l.guard("Detach", Conn{})
+	fn(f, unread, err)
+}

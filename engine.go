@@ -1,0 +1,269 @@
+package sluice
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/sluice-go/sluice/internal/driver"
+	"github.com/sluice-go/sluice/internal/workers"
+)
+
+// Engine is a set of event loops with the connections they serve. Its methods
+// may be called from any goroutine, but those that say they wait must not be
+// called from a callback, which would wait for itself.
+type Engine struct {
+	cfg   Config
+	water waterMarks
+	sys   driver.System
+	loops []*eventLoop
+	jobs  *workers.Pool
+
+	pickMu sync.Mutex // one Pick at a time
+	counts []int      // scratch for Pick
+
+	mu        sync.Mutex
+	main      *eventLoop // accepts for the others; made when first needed
+	listeners map[*Listener]bool
+	err       error // why the engine failed
+	closed    bool  // true exactly when nothing new is taken
+	ending    atomic.Bool
+	ended     chan struct{} // closed when every loop has ended
+	start     func(*eventLoop)
+}
+
+// New starts an engine. It returns an error if cfg is not valid or the system
+// does not provide what the driver needs.
+func New(cfg Config) (*Engine, error) {
+	sys, err := systemFor(cfg.Driver)
+	if err != nil {
+		return nil, err
+	}
+	return newEngine(cfg, sys, func(l *eventLoop) { go l.run() })
+}
+
+// newEngine makes an engine on sys, with start to set its loops going.
+func newEngine(cfg Config, sys driver.System, start func(*eventLoop)) (*Engine, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{
+		cfg:       cfg,
+		water:     waterMarks{cfg.LowWater, cfg.HighWater, cfg.WriteLimit},
+		sys:       sys,
+		counts:    make([]int, cfg.Loops),
+		listeners: map[*Listener]bool{},
+		ended:     make(chan struct{}),
+		start:     start,
+	}
+	e.jobs = workers.New(cfg.Workers, workerIdle, e.jobPanicked)
+	for i := range cfg.Loops {
+		l, err := newLoop(e, i)
+		if err != nil {
+			for _, l := range e.loops {
+				_ = l.drv.Close()
+			}
+			return nil, fmt.Errorf("sluice: event loop %d of %d: %w", i+1, cfg.Loops, err)
+		}
+		e.loops = append(e.loops, l)
+	}
+	for _, l := range e.loops {
+		e.start(l)
+	}
+	return e, nil
+}
+
+// Serve listens on a network ("tcp", "tcp4", "tcp6", "unix") and address with
+// the default Config and serves connections until the process ends. It
+// returns only with an error.
+func Serve(network, address string, h Handler) error {
+	e, err := New(Config{})
+	if err != nil {
+		return err
+	}
+	if _, err := e.Listen(network, address, h); err != nil {
+		return errors.Join(err, e.Close())
+	}
+	return e.Wait()
+}
+
+// Wait waits until the engine has been closed, by Shutdown, Close or a failure
+// of its driver, and returns ErrEngineClosed or that failure.
+func (e *Engine) Wait() error {
+	<-e.ended
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.err != nil {
+		return e.err
+	}
+	return ErrEngineClosed
+}
+
+// Shutdown ends the engine in order: it stops listening, lets offloaded jobs
+// finish, closes every connection as Conn.Close does, and waits for all that.
+// When ctx ends first, the connections that are left are aborted and
+// Shutdown returns ctx's error. In both cases nothing of the engine is left.
+func (e *Engine) Shutdown(ctx context.Context) error {
+	e.refuse()
+	for _, l := range e.all() {
+		l.do(func() { l.closeAll(false) })
+	}
+	return e.end(ctx)
+}
+
+// Close ends the engine at once: connections are aborted, and what waited to
+// be sent is lost. It waits until nothing of the engine is left.
+func (e *Engine) Close() error {
+	e.refuse()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := e.end(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// end waits for the loops' connections until ctx is done, aborts the rest and
+// waits for the loops.
+func (e *Engine) end(ctx context.Context) error {
+	e.stopLoops()
+	var err error
+	select {
+	case <-e.ended:
+		return nil
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	for _, l := range e.all() {
+		l.do(func() { l.closeAll(true) })
+	}
+	<-e.ended
+	return err
+}
+
+// refuse makes the engine take nothing new and closes its listeners.
+func (e *Engine) refuse() {
+	e.mu.Lock()
+	e.closed = true
+	lns := make([]*Listener, 0, len(e.listeners))
+	for ln := range e.listeners {
+		lns = append(lns, ln)
+	}
+	e.mu.Unlock()
+	for _, ln := range lns {
+		_ = ln.Close()
+	}
+}
+
+// stopLoops has every loop end when its last connection has, and closes ended
+// when all have.
+func (e *Engine) stopLoops() {
+	if e.ending.Swap(true) {
+		return
+	}
+	for _, l := range e.all() {
+		l.do(func() { l.stopping = true })
+	}
+	go func() {
+		for _, l := range e.all() {
+			<-l.done
+		}
+		_ = e.jobs.Close(context.Background())
+		close(e.ended)
+	}()
+}
+
+// fail ends an engine one of whose loops cannot go on.
+func (e *Engine) fail(err error) {
+	e.mu.Lock()
+	if e.err == nil {
+		e.err = fmt.Errorf("sluice: driver %s: %w", e.sys.Name(), err)
+	}
+	e.mu.Unlock()
+	go func() { _ = e.Close() }()
+}
+
+// all returns the loops and, if there is one, the main loop.
+func (e *Engine) all() []*eventLoop {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.main == nil {
+		return e.loops
+	}
+	return append(e.loops[:len(e.loops):len(e.loops)], e.main)
+}
+
+// pick has the Balancer choose a loop and counts the connection as the
+// loop's at once, so that a burst is spread before the first is adopted.
+func (e *Engine) pick(fd int) *eventLoop {
+	e.pickMu.Lock()
+	defer e.pickMu.Unlock()
+	for i, l := range e.loops {
+		e.counts[i] = int(l.assigned.Load())
+	}
+	n := e.cfg.Balancer.Pick(fd, e.counts)
+	if n < 0 || n >= len(e.loops) {
+		n = 0
+	}
+	e.loops[n].assigned.Add(1)
+	return e.loops[n]
+}
+
+// Driver returns the name of the driver in use, such as "epoll".
+func (e *Engine) Driver() string { return e.sys.Name() }
+
+// jobPanicked logs the panic of an offloaded job outside a connection's own
+// guard.
+func (e *Engine) jobPanicked(v any, stack []byte) {
+	e.cfg.Logger.Error("sluice: panic in an offloaded job", "panic", v, "stack", string(stack))
+}
+
+// closeAll closes or aborts every connection of the loop and takes no more.
+func (l *eventLoop) closeAll(abort bool) {
+	l.stopping = true
+	for _, ch := range l.chunks {
+		if ch == nil {
+			continue
+		}
+		for i := range uint32(chunkSize) {
+			s := &ch.slots[i]
+			s.mu.Lock()
+			switch {
+			case s.state == stateFree || s.state == stateShut:
+				s.mu.Unlock()
+				continue
+			case abort || s.state == stateDialing:
+				ch.conn(i).markAborted(s, ErrEngineClosed)
+			default:
+				s.flags |= flagShutdown
+			}
+			l.settle(ch, i, s)
+		}
+	}
+}
+
+// abandon ends every connection of a loop whose driver has failed.
+func (l *eventLoop) abandon(err error) {
+	l.stopping = true
+	for _, ch := range l.chunks {
+		for i := range uint32(chunkSize) {
+			if ch == nil {
+				break
+			}
+			s := &ch.slots[i]
+			s.mu.Lock()
+			free := s.state == stateFree
+			if !free {
+				ch.conn(i).act().end(err)
+				l.leaving(ch, i, s)
+			}
+			s.mu.Unlock()
+			if !free {
+				l.finish(ch, i)
+			}
+		}
+	}
+}

@@ -1,0 +1,87 @@
+package sluice
+
+import "github.com/sluice-go/sluice/buffer"
+
+// Handler is an application's side of a connection. The callbacks of one
+// connection run on its loop, never two at once: OnOpen first, OnClose last
+// and exactly once. They must not block, since every other connection of the
+// loop waits meanwhile: what may block belongs into Conn.Offload. A callback
+// that panics costs its own connection and nothing else.
+//
+// One Handler usually serves all connections of a listener; what belongs to
+// one connection is kept with Conn.SetContext.
+type Handler interface {
+	// OnOpen is called when the connection is established.
+	OnOpen(c Conn)
+
+	// OnData is called when bytes arrived, with all that are unread. The
+	// slices that Peek, Next, Until and Bytes lend are valid until OnData
+	// returns; in.Slice moves bytes out of it without a copy. What is left
+	// unread is kept and is in front of the next call's bytes, so a protocol
+	// reads whole messages and leaves the beginning of one that is not.
+	// in itself must not be used after the return.
+	OnData(c Conn, in *buffer.LinkBuffer)
+
+	// OnClose is called when the descriptor is closed and nothing more will
+	// happen on c. err is nil if this side's Close was carried out, io.EOF
+	// if the peer ended the connection in order, otherwise the cause: one of
+	// the package's errors, a *PanicError or a system error.
+	// Of c's methods Context, LocalAddr and RemoteAddr still work in it.
+	OnClose(c Conn, err error)
+}
+
+// DrainHandler is implemented by a Handler that wants to know when it may go
+// on writing.
+type DrainHandler interface {
+	// OnDrain is called when the bytes waiting to be sent, having been above
+	// the high-water mark, have fallen to the low-water mark.
+	OnDrain(c Conn)
+}
+
+// EOFHandler is implemented by a Handler of a protocol that uses half-closed
+// connections. Without it the peer's FIN closes the connection, as Close
+// does, once the jobs offloaded before are done.
+type EOFHandler interface {
+	// OnEOF is called after the last byte, when the peer has ended its
+	// direction. This side may go on writing; CloseWrite or Close ends it.
+	OnEOF(c Conn)
+}
+
+// Funcs is a Handler made of functions, any of which may be nil. With a nil
+// Data what arrives is thrown away.
+type Funcs struct {
+	Open  func(c Conn)
+	Data  func(c Conn, in *buffer.LinkBuffer)
+	Drain func(c Conn)
+	Close func(c Conn, err error)
+}
+
+// OnOpen calls f.Open.
+func (f Funcs) OnOpen(c Conn) {
+	if f.Open != nil {
+		f.Open(c)
+	}
+}
+
+// OnData calls f.Data, or throws the bytes away if it is nil.
+func (f Funcs) OnData(c Conn, in *buffer.LinkBuffer) {
+	if f.Data != nil {
+		f.Data(c, in)
+		return
+	}
+	_ = in.Skip(in.Len())
+}
+
+// OnDrain calls f.Drain.
+func (f Funcs) OnDrain(c Conn) {
+	if f.Drain != nil {
+		f.Drain(c)
+	}
+}
+
+// OnClose calls f.Close.
+func (f Funcs) OnClose(c Conn, err error) {
+	if f.Close != nil {
+		f.Close(c, err)
+	}
+}

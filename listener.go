@@ -1,0 +1,358 @@
+package sluice
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/sluice-go/sluice/internal/driver"
+)
+
+// Accepting that failed, for want of descriptors as a rule, is tried again
+// after a pause that doubles from backoffMin to backoffMax.
+const (
+	backoffMin = 10 * time.Millisecond
+	backoffMax = time.Second
+)
+
+// Listener accepts connections for an Engine.
+type Listener struct {
+	eng       *Engine
+	addr      net.Addr
+	acceptors []*acceptor
+	closing   sync.Once
+	closed    chan struct{}
+	err       error // of closing, once closed is
+}
+
+// acceptor is a listener's part in one loop: a descriptor.
+type acceptor struct {
+	ln      *Listener
+	loop    *eventLoop
+	fd      int
+	id      driver.ID // in loop.acceptors
+	route   *route
+	perLoop bool          // true exactly when loop keeps what it accepts
+	backoff time.Duration // how long the present pause is, 0 while accepting
+	timer   *Timer        // ends the pause
+}
+
+// route is what the connections of a listener, or one that was dialed, have
+// in common.
+type route struct {
+	h     Handler
+	drain DrainHandler // h, if it is one
+	eof   EOFHandler   // h, if it is one
+	local net.Addr     // the listener's, nil if dialed
+	index []routeIndex // by loop
+}
+
+// routeIndex is where a loop has a route in its table.
+type routeIndex struct {
+	at   uint32
+	used int // connections; 0 means that it is not in the table
+}
+
+func newRoute(e *Engine, h Handler, local net.Addr) *route {
+	r := &route{h: h, local: local, index: make([]routeIndex, len(e.loops))}
+	r.drain, _ = h.(DrainHandler)
+	r.eof, _ = h.(EOFHandler)
+	return r
+}
+
+// bind returns the index of r in the loop's table for one more connection. A
+// connection keeps an index, not a pointer that every cycle of the garbage
+// collector would follow.
+func (l *eventLoop) bind(r *route) uint32 {
+	ix := &r.index[l.index]
+	if ix.used++; ix.used > 1 {
+		return ix.at
+	}
+	for at, other := range l.routes {
+		if other == nil {
+			l.routes[at], ix.at = r, uint32(at)
+			return ix.at
+		}
+	}
+	l.routes = append(l.routes, r)
+	ix.at = uint32(len(l.routes) - 1)
+	return ix.at
+}
+
+// unbind takes a connection off the route's count.
+func (l *eventLoop) unbind(at uint32) {
+	ix := &l.routes[at].index[l.index]
+	if ix.used--; ix.used == 0 {
+		l.routes[at] = nil
+	}
+}
+
+// Listen accepts connections on a network, "tcp", "tcp4", "tcp6" or "unix",
+// and address, such as "127.0.0.1:7000", ":0" or a path, and has h serve
+// them. It may be called several times, with the same handler or others. It
+// returns when the kernel queues connections.
+func (e *Engine) Listen(network, address string, h Handler) (*Listener, error) {
+	return e.ListenContext(context.Background(), network, address, h)
+}
+
+// ListenContext is Listen with a context that bounds the resolution of a name
+// in address.
+func (e *Engine) ListenContext(ctx context.Context, network, address string, h Handler) (*Listener, error) {
+	ln, err := e.bindListener(ctx, network, address, h)
+	if err != nil {
+		return nil, err
+	}
+	started := make(chan error, len(ln.acceptors))
+	for _, a := range ln.acceptors {
+		a.loop.do(func() { started <- a.start() })
+	}
+	for range ln.acceptors {
+		if err := <-started; err != nil {
+			_ = ln.Close()
+			return nil, fmt.Errorf("sluice: listen %s %s: %w", network, address, err)
+		}
+	}
+	return ln, nil
+}
+
+// bindListener makes a listener whose acceptors are still to be started.
+func (e *Engine) bindListener(ctx context.Context, network, address string, h Handler) (*Listener, error) {
+	if h == nil {
+		return nil, fmt.Errorf("sluice: listen %s %s: the handler is nil", network, address)
+	}
+	switch network {
+	case "tcp", "tcp4", "tcp6", "unix":
+	default:
+		return nil, fmt.Errorf("sluice: listen %s %s: the network must be tcp, tcp4, tcp6 or unix", network, address)
+	}
+	if address == "" {
+		return nil, fmt.Errorf("sluice: listen %s: the address is empty; write HOST:PORT, or a path for unix", network)
+	}
+	loops := e.loops
+	perLoop := e.acceptPerLoop(network)
+	if !perLoop {
+		m, err := e.mainLoop()
+		if err != nil {
+			return nil, err
+		}
+		loops = []*eventLoop{m}
+	}
+	ln := &Listener{eng: e, closed: make(chan struct{})}
+	opts := driver.ListenOptions{ReusePort: perLoop, NoDelay: true, KeepAlive: e.cfg.KeepAlive}
+	for _, l := range loops {
+		fd, addr, err := e.sys.Listen(ctx, network, address, opts)
+		if err != nil {
+			ln.closeDescriptors()
+			return nil, err
+		}
+		if ln.addr == nil {
+			ln.addr, address = addr, addr.String() // port 0 is one port for all
+		}
+		ln.acceptors = append(ln.acceptors, &acceptor{ln: ln, loop: l, fd: fd, perLoop: perLoop})
+	}
+	if err := e.add(ln); err != nil {
+		ln.closeDescriptors()
+		return nil, err
+	}
+	r := newRoute(e, h, ln.addr)
+	for _, a := range ln.acceptors {
+		a.route = r
+	}
+	return ln, nil
+}
+
+// acceptPerLoop reports whether each loop gets a listener of its own.
+func (e *Engine) acceptPerLoop(network string) bool {
+	if network == "unix" || e.sys.Name() == "portable" {
+		return false
+	}
+	switch e.cfg.Accept {
+	case AcceptMain:
+		return false
+	case AcceptPerLoop:
+		return true
+	}
+	// macOS and the other BSDs give every connection to the listener bound
+	// last; Linux and FreeBSD's SO_REUSEPORT_LB spread them.
+	return runtime.GOOS == "linux"
+}
+
+// mainLoop returns the loop that accepts for the others.
+func (e *Engine) mainLoop() (*eventLoop, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return nil, ErrEngineClosed
+	}
+	if e.main == nil {
+		l, err := newLoop(e, len(e.loops))
+		if err != nil {
+			return nil, fmt.Errorf("sluice: main loop: %w", err)
+		}
+		e.main = l
+		e.start(l)
+	}
+	return e.main, nil
+}
+
+func (e *Engine) add(ln *Listener) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return ErrEngineClosed
+	}
+	e.listeners[ln] = true
+	return nil
+}
+
+// Addr returns the address that the listener is bound to, with the port that
+// was chosen for port 0.
+func (ln *Listener) Addr() net.Addr { return ln.addr }
+
+// Close stops accepting and closes the listener; its connections go on. It
+// waits for the loops, so it must not be called from a callback: there, use
+// go ln.Close().
+func (ln *Listener) Close() error {
+	first := false
+	ln.closing.Do(func() { first = true })
+	if !first {
+		<-ln.closed
+		return ErrClosed
+	}
+	var wg sync.WaitGroup
+	for _, a := range ln.acceptors {
+		wg.Add(1)
+		a.loop.do(func() { a.stop(); wg.Done() })
+	}
+	wg.Wait()
+	ln.err = ln.closeDescriptors()
+	ln.eng.mu.Lock()
+	delete(ln.eng.listeners, ln)
+	ln.eng.mu.Unlock()
+	close(ln.closed)
+	return ln.err
+}
+
+func (ln *Listener) closeDescriptors() (err error) {
+	for _, a := range ln.acceptors {
+		if e := ln.eng.sys.CloseListener(a.fd); e != nil && err == nil {
+			err = e
+		}
+	}
+	return err
+}
+
+// start enters the acceptor into its loop and begins to accept.
+func (a *acceptor) start() error {
+	l := a.loop
+	if l.ended.Load() {
+		return ErrEngineClosed
+	}
+	a.id = driver.ID(len(l.acceptors))
+	for id, other := range l.acceptors {
+		if other == nil {
+			a.id = driver.ID(id)
+		}
+	}
+	if int(a.id) == len(l.acceptors) {
+		l.acceptors = append(l.acceptors, nil)
+	}
+	l.acceptors[a.id] = a
+	return l.drv.Listen(a.id, a.fd)
+}
+
+// stop ends accepting for good.
+func (a *acceptor) stop() {
+	if a.timer != nil {
+		a.loop.timers.drop(a.timer)
+	}
+	if int(a.id) < len(a.loop.acceptors) && a.loop.acceptors[a.id] == a {
+		if !a.loop.ended.Load() {
+			a.loop.drv.Unlisten(a.id)
+		}
+		a.loop.acceptors[a.id] = nil
+	}
+}
+
+// Accepted gives a new connection to its loop.
+func (l *eventLoop) Accepted(id driver.ID, fd int, err error) {
+	l.begin()
+	a := l.acceptors[id]
+	if err != nil {
+		a.pause(err)
+		return
+	}
+	l.count.accepted++
+	a.backoff = 0
+	if a.perLoop {
+		l.assigned.Add(1)
+		l.adopt(fd, a.route)
+		return
+	}
+	to := l.eng.pick(fd)
+	to.incoming.Push(incoming{fd, a.route})
+	to.wake()
+}
+
+// pause backs off after accepting failed. The connections that wait stay in
+// the kernel's queue.
+func (a *acceptor) pause(err error) {
+	a.backoff = min(max(2*a.backoff, backoffMin), backoffMax)
+	if a.backoff == backoffMin { // once for a series of failures
+		a.loop.log().Warn("sluice: accepting pauses; existing connections go on",
+			"addr", a.ln.addr.String(), "err", err, "retry", a.backoff)
+	}
+	a.loop.count.acceptErrors++
+	a.timer = a.loop.timers.after(a.loop, a.backoff, a.resume)
+}
+
+// resume tries to accept again.
+func (a *acceptor) resume() {
+	l := a.loop
+	if err := l.drv.Listen(a.id, a.fd); err != nil {
+		a.pause(err)
+	}
+}
+
+// adopt makes an accepted descriptor one of the loop's connections.
+func (l *eventLoop) adopt(fd int, r *route) {
+	ch, i := l.alloc()
+	l.count.conns++
+	s := &ch.slots[i]
+	s.mu.Lock()
+	s.route = l.bind(r)
+	if err := l.drv.Open(driver.ID(ch.base+i), fd); err != nil {
+		s.mu.Unlock()
+		l.log().Warn("sluice: a new connection could not be served", "addr", r.local.String(), "err", err)
+		l.unbind(s.route)
+		l.release(ch, i)
+		l.count.conns--
+		l.assigned.Add(-1)
+		return
+	}
+	if l.stopping {
+		s.state, s.fd = stateOpen, int32(fd)
+		l.shut(ch, i, s, true)
+		return
+	}
+	l.opened(ch, i, s, fd)
+}
+
+// opened makes slot i's connection open over fd and calls OnOpen, with s
+// locked; it unlocks.
+func (l *eventLoop) opened(ch *chunk, i uint32, s *slot, fd int) {
+	s.state, s.fd = stateOpen, int32(fd)
+	s.flags |= flagOpened | flagBusy
+	s.active = l.now
+	s.peer = makePeerAddr(l.drv.RemoteAddr(fd))
+	if idle := l.eng.cfg.IdleTimeout; idle > 0 {
+		s.idle = uint32(ms(idle))
+		s.want |= wantTimer
+	}
+	s.mu.Unlock()
+	l.callOpen(l.routes[s.route].h, ch.conn(i))
+	l.leave(ch, i)
+}

@@ -1,0 +1,184 @@
+package sluice
+
+import (
+	"io"
+
+	"github.com/sluice-go/sluice/buffer"
+	"github.com/sluice-go/sluice/internal/driver"
+)
+
+// This file is the loop's side of the driver's contract: driver.Events.
+
+var _ driver.Events = (*eventLoop)(nil)
+
+// Received gives bytes to the handler, or notes the end of the stream.
+func (l *eventLoop) Received(id driver.ID, b *buffer.Block, p []byte, err error) {
+	l.begin()
+	ch, i := l.at(uint32(id))
+	s := &ch.slots[i]
+	s.mu.Lock()
+	if err != nil {
+		l.receiveEnded(ch, i, s, err)
+		return
+	}
+	s.active = l.now
+	l.count.bytesIn += int64(len(p))
+	if s.state != stateOpen {
+		if s.flags&flagDetach != 0 { // taken from the kernel before the driver let go
+			a := ch.conn(i).act()
+			_, _ = a.in.Write(p)
+			a.unread = a.in.Len()
+		}
+		s.mu.Unlock() // otherwise thrown away: the connection is closing
+		return
+	}
+	s.flags |= flagBusy
+	a := ch.refs[i].act
+	view := a.blocking()
+	s.mu.Unlock()
+
+	in := &l.view
+	if a != nil && a.in.Len() > 0 {
+		in = &a.in
+	}
+	if in == &l.view || len(p) > copyMax {
+		in.AppendBlock(b, p)
+	} else {
+		_, _ = in.Write(p)
+	}
+	l.deliver(ch, i, in, view)
+	s.flags &^= flagBusy
+	l.settle(ch, i, s)
+}
+
+// deliver gives in to the handler, or to the blocking view if the connection
+// has one, and keeps what is left unread. flagBusy is set and s unlocked;
+// on return it is locked.
+func (l *eventLoop) deliver(ch *chunk, i uint32, in *buffer.LinkBuffer, view *netConn) {
+	s, c := &ch.slots[i], ch.conn(i)
+	if view != nil {
+		view.feed(in)
+		l.yield = true
+	} else {
+		l.callData(l.routes[s.route].h, c, in)
+	}
+	s.mu.Lock()
+	if in == &l.view {
+		if in.Len() > 0 {
+			c.act().in.AppendBuffer(in)
+		}
+		in.Close()
+	}
+	a := ch.refs[i].act
+	if a == nil {
+		return
+	}
+	a.in.Compact() // half a message does not keep the block it came in
+	a.unread = a.in.Len()
+	if a.unread > l.eng.cfg.ReadLimit {
+		c.markAborted(s, ErrReadLimit)
+	}
+}
+
+// receiveEnded handles the end of what the peer sends, with s locked.
+func (l *eventLoop) receiveEnded(ch *chunk, i uint32, s *slot, err error) {
+	if err != io.EOF {
+		l.broken(ch, i, s, err)
+		return
+	}
+	s.active = l.now
+	s.flags |= flagEOF
+	view, r := ch.refs[i].act.blocking(), l.routes[s.route]
+	if s.state != stateOpen || r.eof == nil && view == nil {
+		l.settle(ch, i, s)
+		return
+	}
+	s.flags |= flagBusy
+	s.mu.Unlock()
+	if view != nil {
+		view.fail(io.EOF)
+	} else {
+		l.callFunc("OnEOF", ch.conn(i), r.eof.OnEOF)
+	}
+	l.leave(ch, i)
+}
+
+// broken ends a connection that the driver found broken, with s locked.
+func (l *eventLoop) broken(ch *chunk, i uint32, s *slot, err error) {
+	if s.state == stateOpen || s.state == stateClosing {
+		a := ch.conn(i).act()
+		if s.state == stateClosing && s.pending > 0 && s.want&wantAbort == 0 {
+			a.ended = false // Close promised to deliver and cannot
+		}
+		a.end(err)
+		l.shut(ch, i, s, false)
+		return
+	}
+	s.mu.Unlock()
+}
+
+// Sent takes the answer to an unfinished Send.
+func (l *eventLoop) Sent(id driver.ID, n int, err error) {
+	l.begin()
+	ch, i := l.at(uint32(id))
+	s := &ch.slots[i]
+	s.mu.Lock()
+	s.flags &^= flagSending
+	l.sent(ch, i, s, n)
+	if err != nil {
+		l.broken(ch, i, s, err)
+		return
+	}
+	s.want |= wantFlush
+	l.settle(ch, i, s)
+}
+
+// sent accounts for n bytes that have left, with s locked.
+func (l *eventLoop) sent(ch *chunk, i uint32, s *slot, n int) {
+	if n == 0 {
+		return
+	}
+	l.count.bytesOut += int64(n)
+	s.active = l.now
+	l.unqueue(s, ch.refs[i].act, n)
+}
+
+// Closed finishes a connection: its last callback, and its slot is free.
+func (l *eventLoop) Closed(id driver.ID) {
+	l.begin()
+	ch, i := l.at(uint32(id))
+	s := &ch.slots[i]
+	s.mu.Lock()
+	if s.state != stateShut || s.flags&flagGone != 0 {
+		// Going on would end a connection that has nothing to do with it.
+		panic("sluice: the driver reported the end of a connection that was not ended: a bug in " + l.eng.sys.Name())
+	}
+	s.flags |= flagGone
+	l.settle(ch, i, s)
+}
+
+// finish calls OnClose and frees the slot. The driver has let go and no job
+// runs.
+func (l *eventLoop) finish(ch *chunk, i uint32) {
+	s, c := &ch.slots[i], ch.conn(i)
+	a := c.act() // shut made sure that there is one
+	for t := a.timers; t != nil; t = a.timers {
+		l.timers.drop(t)
+	}
+	if a.view != nil {
+		a.view.fail(ErrClosed)
+	}
+	if s.flags&flagOpened != 0 {
+		l.callClose(l.routes[s.route].h, c, a.cause)
+	}
+	if d := a.dial; d != nil {
+		l.callDone(d, Conn{}, d.failed(a.cause))
+	}
+	if a.detach != nil {
+		l.handOut(a, int(s.fd))
+	}
+	l.unbind(s.route)
+	l.release(ch, i)
+	l.count.conns--
+	l.assigned.Add(-1)
+}

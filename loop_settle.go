@@ -1,0 +1,242 @@
+package sluice
+
+import (
+	"io"
+
+	"github.com/sluice-go/sluice/internal/driver"
+)
+
+// roundsMax bounds the callbacks that settle makes in a row, for a handler
+// that wakes itself or fills the queue again in every OnDrain.
+const roundsMax = 4
+
+// settle turns what was asked of a connection into calls of its driver, and
+// moves it through its states. It is the one place where that happens: after
+// every callback, event and request. s is locked on entry and unlocked on
+// return.
+//
+//	dialing -> open -> closing -> shut -> free
+//
+// open to closing: Close, the peer's end, a deadline. closing to shut: all
+// was sent and the peer has ended, too, or the time is up. Any state to shut:
+// Abort, a panic, a broken connection. shut to free: the driver reported
+// Closed and no job runs.
+func (l *eventLoop) settle(ch *chunk, i uint32, s *slot) {
+	for round := 0; ; round++ {
+		if round == roundsMax && s.state != stateFree {
+			l.again(ch, i, s)
+			s.mu.Unlock()
+			return
+		}
+		want := s.want
+		s.want = 0
+		switch s.state {
+		case stateFree:
+			s.mu.Unlock()
+			return
+		case stateShut:
+			over := s.flags&(flagGone|flagBusy) == flagGone && ch.refs[i].act.jobs.count == 0
+			if over {
+				s.flags |= flagBusy // once
+			}
+			s.mu.Unlock()
+			if over {
+				l.finish(ch, i)
+			}
+			return
+		}
+		if want&wantAbort != 0 {
+			l.shut(ch, i, s, true)
+			return
+		}
+		if s.state == stateDialing {
+			s.mu.Unlock()
+			return
+		}
+		if s.pending > 0 && s.flags&flagSending == 0 && !l.flush(ch, i, s) {
+			return // broken, and unlocked
+		}
+		if l.finishing(ch, i, s, want) {
+			return // shut, and unlocked
+		}
+		if want&wantJobs != 0 {
+			l.batchJobs(ch, i)
+		}
+		l.applyPause(ch, i, s)
+		if (want|s.want)&wantTimer != 0 {
+			s.want &^= wantTimer
+			l.setDeadline(ch, i, s)
+		}
+		if !l.callbackDue(ch, i, s, want) {
+			if a := ch.refs[i].act; a != nil && a.idle() {
+				ch.refs[i].act = nil
+				l.actives.Put(a)
+			}
+			s.mu.Unlock()
+			return
+		}
+		s.flags &^= flagBusy
+	}
+}
+
+// callbackDue makes a callback that settle found to be due: OnDrain, or the
+// OnData that Wake asked for. It reports whether there was one. s is unlocked
+// while the callback runs.
+func (l *eventLoop) callbackDue(ch *chunk, i uint32, s *slot, want request) bool {
+	if s.state != stateOpen {
+		return false
+	}
+	a, r := ch.refs[i].act, l.routes[s.route]
+	if s.flags&flagHigh != 0 && s.pending <= l.water(a).low {
+		s.flags &^= flagHigh
+		s.want |= want&wantWake | wantRead
+		s.flags |= flagBusy
+		view := a.blocking()
+		s.mu.Unlock()
+		if view != nil {
+			view.drained()
+		} else if r.drain != nil {
+			l.callFunc("OnDrain", ch.conn(i), r.drain.OnDrain)
+		}
+		s.mu.Lock()
+		return true
+	}
+	if want&wantWake != 0 {
+		s.flags |= flagBusy
+		in := &l.view
+		if a != nil && a.unread > 0 {
+			in = &a.in
+		}
+		view := a.blocking()
+		s.mu.Unlock()
+		l.deliver(ch, i, in, view)
+		if view != nil && s.flags&flagEOF != 0 {
+			s.mu.Unlock() // a view's lock comes first
+			view.fail(io.EOF)
+			s.mu.Lock()
+		}
+		return true
+	}
+	return false
+}
+
+// flush sends what waits, with s locked. It reports false if the connection
+// proved broken; s is unlocked then.
+func (l *eventLoop) flush(ch *chunk, i uint32, s *slot) bool {
+	a := ch.refs[i].act
+	bufs := a.out.Buffers(l.iov[:0], iovMax)
+	total := 0
+	for _, p := range bufs {
+		total += len(p)
+	}
+	n, err := l.drv.Send(driver.ID(ch.base+i), bufs)
+	clear(bufs)
+	l.sent(ch, i, s, n)
+	if err != nil {
+		l.broken(ch, i, s, err)
+		return false
+	}
+	switch {
+	case n < total:
+		s.flags |= flagSending
+		if s.state == stateClosing {
+			s.flags |= flagSlow
+		}
+	case s.pending > 0: // more pieces than one Send has room for: next pass
+		l.again(ch, i, s)
+	}
+	return true
+}
+
+// again has the loop attend to a connection in its next pass, with s locked.
+func (l *eventLoop) again(ch *chunk, i uint32, s *slot) {
+	s.want |= wantSettle
+	if s.flags&flagQueued == 0 {
+		s.flags |= flagQueued
+		l.attention.Push(ch.base + i)
+	}
+}
+
+// finishing moves a connection towards its end when what was written is gone,
+// with s locked. It reports true if it shut it; s is unlocked then.
+func (l *eventLoop) finishing(ch *chunk, i uint32, s *slot, want request) bool {
+	if s.state == stateOpen && s.flags&(flagEOF|flagShutdown) != 0 && want&wantWake == 0 {
+		a := ch.refs[i].act
+		quiet := a == nil || a.jobs.count == 0
+		switch {
+		case s.flags&flagShutdown != 0 && quiet:
+			l.beginClose(ch, i, nil)
+		case s.flags&flagEOF != 0 && quiet && l.routes[s.route].eof == nil && a.blocking() == nil:
+			l.beginClose(ch, i, io.EOF)
+		}
+	}
+	if s.pending > 0 || s.flags&flagSending != 0 {
+		return false
+	}
+	if s.state == stateOpen && s.flags&flagDetach != 0 {
+		l.letGo(ch, i, s)
+		return true
+	}
+	if s.state == stateOpen && s.flags&flagFinWanted != 0 && s.flags&flagEOF != 0 {
+		l.beginClose(ch, i, nil)
+	}
+	if s.state == stateClosing && s.flags&flagEOF != 0 {
+		l.shut(ch, i, s, false) // the peer gets our FIN from that
+		return true
+	}
+	if s.flags&flagFinSent == 0 && (s.state == stateClosing || s.flags&flagFinWanted != 0) {
+		s.flags |= flagFinSent
+		l.drv.CloseWrite(driver.ID(ch.base + i))
+		if s.state == stateClosing && s.flags&flagSlow == 0 {
+			s.writeEnd = min(s.writeEnd, l.deadline(finWait))
+			s.want |= wantTimer
+		}
+	}
+	return false
+}
+
+// beginClose makes an open connection deliver what was written and then end,
+// with s locked. Any goroutine may call it.
+func (l *eventLoop) beginClose(ch *chunk, i uint32, cause error) {
+	s := &ch.slots[i]
+	ch.conn(i).act().end(cause)
+	s.state = stateClosing
+	linger := l.deadline(l.eng.cfg.LingerTimeout)
+	if s.writeEnd == 0 || linger < s.writeEnd {
+		s.writeEnd = linger
+	}
+	s.want |= wantTimer | wantSettle
+}
+
+// shut tells the driver to end the connection, with s locked; it unlocks.
+func (l *eventLoop) shut(ch *chunk, i uint32, s *slot, abort bool) {
+	l.leaving(ch, i, s)
+	s.mu.Unlock()
+	l.drv.Shut(driver.ID(ch.base+i), abort)
+}
+
+// leaving notes that no method may use the descriptor from here on.
+func (l *eventLoop) leaving(ch *chunk, i uint32, s *slot) {
+	a := ch.conn(i).act()
+	a.local = l.routes[s.route].local
+	a.jobs.drop()
+	s.state = stateShut
+	l.deadlines.Clear(ch.base + i)
+}
+
+// applyPause tells the driver what the reasons for pausing amount to.
+func (l *eventLoop) applyPause(ch *chunk, i uint32, s *slot) {
+	const reasons = flagPausedUser | flagPausedJobs | flagPausedView | flagHigh
+	// What a closing connection still receives is thrown away: a peer that
+	// waits for us to read before it reads itself would never be done.
+	pause := s.state == stateOpen && s.flags&reasons != 0
+	if pause == (s.flags&flagPaused != 0) {
+		return
+	}
+	s.flags ^= flagPaused
+	if pause {
+		l.drv.Pause(driver.ID(ch.base + i))
+	} else {
+		l.drv.Resume(driver.ID(ch.base + i))
+	}
+}

@@ -1,0 +1,92 @@
+package sluice
+
+import "github.com/sluice-go/sluice/internal/workers"
+
+// Above jobsHigh jobs of one connection that are not done, reading from it
+// pauses; at jobsLow it resumes. A peer that asks faster than it can be served
+// waits in its own socket then, not in our memory.
+const (
+	jobsHigh = 64
+	jobsLow  = 16
+)
+
+// Offload runs fn, which may block, on a goroutine of a pool that
+// Config.Workers bounds. The jobs of one connection run in the order of the
+// calls, one at a time, beside the callbacks. A job that panics costs the
+// connection, as a callback does. Jobs that have not started when the
+// connection breaks or is closed never do; OnClose is not called before the
+// one that runs has returned. Many unfinished jobs pause reading.
+func (c Conn) Offload(fn func(c Conn)) error {
+	s, err := c.lockOpen()
+	if err != nil {
+		return err
+	}
+	a := c.act()
+	a.jobs.waiting = append(a.jobs.waiting, fn)
+	if a.jobs.count++; a.jobs.count > jobsHigh {
+		s.flags |= flagPausedJobs
+	}
+	s.want |= wantJobs
+	c.notify(s)
+	return nil
+}
+
+// jobs are a connection's offloaded jobs. slot.mu guards them.
+type jobs struct {
+	strand  workers.Strand
+	waiting []func(Conn) // not yet given to the strand
+	count   int          // jobs that are not done: waiting, in the strand, running
+}
+
+// drop forgets the jobs that have not started.
+func (j *jobs) drop() {
+	if j.count > 0 {
+		j.count -= len(j.waiting) + j.strand.Drop()
+		j.waiting = nil
+	}
+}
+
+// batchJobs gives a connection's new jobs to its strand, with the slot
+// locked. They start when the pass has ended and the batch is handed over, so
+// that a pass wakes one goroutine and not one for each request.
+func (l *eventLoop) batchJobs(ch *chunk, i uint32) {
+	c := ch.conn(i)
+	j := &ch.refs[i].act.jobs
+	for n, fn := range j.waiting {
+		if !l.batch.Go(&j.strand, func() { c.runJob(fn) }) {
+			j.count-- // the pool was closed, which is after the last connection
+		}
+		j.waiting[n] = nil
+	}
+	j.waiting = j.waiting[:0]
+	l.yield = true
+}
+
+// runJob runs a job on a worker.
+func (c Conn) runJob(fn func(Conn)) {
+	l := c.ch.loop
+	defer c.jobDone()
+	if s, err := c.lock(); err == nil {
+		s.mu.Unlock()
+		l.callFunc("Offload", c, fn)
+	}
+}
+
+// jobDone counts a job that has run.
+func (c Conn) jobDone() {
+	s, err := c.lockAny()
+	if err != nil {
+		return
+	}
+	j := &c.act().jobs
+	j.count--
+	if j.count <= jobsLow && s.flags&flagPausedJobs != 0 {
+		s.flags &^= flagPausedJobs
+		s.want |= wantRead
+	}
+	if j.count == 0 || s.want&wantRead != 0 {
+		c.notify(s)
+		return
+	}
+	s.mu.Unlock()
+}

@@ -1,0 +1,234 @@
+package sluice
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/sluice-go/sluice/buffer"
+)
+
+// This file is the engine's side of a script: a handler that does what the
+// dice say, and notes what it saw.
+
+// known returns the connection of a handle, if its number has come.
+func (s *script) known(c Conn) *simConn { return s.open[c] }
+
+// enter checks that no callback runs inside another.
+func (s *script) enter(name string, c Conn) *simConn {
+	sc, open := s.open[c]
+	if !open && name != "OnOpen" {
+		s.fail("%s for a connection that is not open", name)
+	}
+	if s.inCallback {
+		s.fail("%s inside another callback", name)
+	}
+	s.inCallback, s.current = true, c
+	number := -1
+	if sc != nil {
+		number = sc.number
+	}
+	fmt.Fprintln(s.hash, name, number)
+	return sc
+}
+
+func (s *script) leave() { s.inCallback, s.current = false, Conn{} }
+
+func (s *script) OnOpen(c Conn) {
+	s.enter("OnOpen", c)
+	defer s.leave()
+	if _, twice := s.open[c]; twice {
+		s.fail("OnOpen twice")
+	}
+	s.open[c] = nil
+	if s.dice.IntN(40) == 0 {
+		panic(errTest)
+	}
+}
+
+func (s *script) OnData(c Conn, in *buffer.LinkBuffer) {
+	sc := s.enter("OnData", c)
+	defer s.leave()
+	if sc == nil {
+		if sc = s.introduce(c, in); sc == nil {
+			return
+		}
+	}
+	if sc.ended {
+		s.fail("connection %d: OnData after its end was asked for", sc.number)
+	}
+	if sc.paused && !sc.woken {
+		s.fail("connection %d: OnData while paused", sc.number)
+	}
+	sc.read(in)
+	for s.dice.IntN(3) == 0 {
+		sc.engineStep(c)
+	}
+	if s.dice.IntN(200) == 0 {
+		sc.ended = true
+		panic(errTest)
+	}
+}
+
+// introduce reads the number with which every peer begins.
+func (s *script) introduce(c Conn, in *buffer.LinkBuffer) *simConn {
+	p, err := in.Peek(3)
+	if err != nil {
+		return nil // not all there yet
+	}
+	n := int(p[1])<<8 | int(p[2])
+	if p[0] != 'c' || n >= len(s.conns) || s.conns[n].opened {
+		s.fail("a connection begins with %q", p)
+		return nil
+	}
+	sc := s.conns[n]
+	sc.opened, sc.handle = true, c
+	s.open[c] = sc
+	return sc
+}
+
+func (s *script) OnDrain(c Conn) {
+	sc := s.enter("OnDrain", c)
+	defer s.leave()
+	if c.PendingWrite() > 1000 {
+		s.fail("OnDrain with %d bytes pending", c.PendingWrite())
+	}
+	if sc != nil && s.dice.IntN(2) == 0 {
+		sc.engineStep(c)
+	}
+}
+
+func (s *script) OnClose(c Conn, err error) {
+	sc := s.enter("OnClose", c)
+	defer s.leave()
+	fmt.Fprintln(s.hash, err)
+	delete(s.open, c)
+	if sc != nil {
+		sc.closed, sc.cause, sc.left = true, err, c.PendingRead()
+	}
+	if _, werr := c.Write([]byte("late")); werr == nil {
+		s.fail("Write works in OnClose")
+	}
+	if s.dice.IntN(100) == 0 {
+		panic(errTest)
+	}
+}
+
+// read takes some of the bytes that are there, by one of the ways to do so.
+func (c *simConn) read(in *buffer.LinkBuffer) {
+	d := c.s.dice
+	n := in.Len()
+	if n > 0 && d.IntN(3) == 0 {
+		n = d.IntN(n + 1)
+	}
+	switch d.IntN(4) {
+	case 0:
+		p, _ := in.Next(n)
+		c.got = append(c.got, p...)
+	case 1:
+		p := make([]byte, n)
+		k, _ := in.Read(p)
+		c.got = append(c.got, p[:k]...)
+	case 2:
+		p, _ := in.Peek(n)
+		c.got = append(c.got, p...)
+		_ = in.Skip(n)
+	case 3:
+		var other buffer.LinkBuffer
+		_ = in.Slice(&other, n)
+		c.got = append(c.got, other.Bytes()...)
+		if d.IntN(2) == 0 && c.keep.Len() < 10_000 {
+			c.kept = append(c.kept, other.Bytes()...)
+			c.keep.AppendBuffer(&other) // keeps the blocks beyond the callback
+		}
+		other.Close()
+	}
+}
+
+// engineStep does one thing with the connection's handle.
+func (c *simConn) engineStep(h Conn) {
+	d := c.s.dice
+	switch what := d.IntN(24); what {
+	case 0:
+		if h.Close() == nil {
+			c.ended = true
+		}
+	case 1:
+		if d.IntN(4) == 0 && h.Abort() == nil {
+			c.ended, c.aborted = true, true
+		}
+	case 2:
+		if d.IntN(2) == 0 && h.CloseWrite() == nil {
+			c.finSent = true
+		}
+	case 3:
+		if h.PauseRead() == nil {
+			c.paused = c.s.inCallback && c.s.current == h
+		}
+	case 4, 5:
+		if h.ResumeRead() == nil {
+			c.paused = false
+		}
+	case 6:
+		if h.Wake() == nil {
+			c.woken = true
+		}
+	case 7:
+		_ = h.Execute(func(h Conn) {
+			c.s.enter("Execute", h)
+			defer c.s.leave()
+			c.engineStep(h)
+		})
+	case 8:
+		t, err := h.AfterFunc(time.Duration(d.IntN(400))*time.Millisecond, func(h Conn) {
+			c.s.enter("AfterFunc", h)
+			defer c.s.leave()
+			c.engineStep(h)
+		})
+		if err == nil && d.IntN(3) == 0 {
+			t.Stop()
+		}
+	case 9:
+		_ = h.SetIdleTimeout(time.Duration(d.IntN(1000)) * time.Millisecond)
+	case 10:
+		_ = h.SetNoDelay(d.IntN(2) == 0)
+		_ = h.RemoteAddr()
+		_ = h.LocalAddr()
+	case 11:
+		_ = h.Flush()
+	case 12:
+		_ = h.SetWaterMarks(d.IntN(1000), 1000+d.IntN(4000), 1<<20)
+	default:
+		c.write(h, what)
+	}
+}
+
+// write writes the next bytes of the connection's stream by one of the ways
+// to do so.
+func (c *simConn) write(h Conn, way int) {
+	d := c.s.dice
+	p := c.more(1, len(c.written), d.IntN(1<<d.IntN(14)))
+	var err error
+	switch way % 5 {
+	case 0:
+		_, err = h.Write(p)
+	case 1:
+		_, err = h.WriteString(string(p))
+	case 2:
+		err = h.Append(p)
+	case 3:
+		_, err = h.Writev(split(p, 1+d.IntN(9)))
+	case 4:
+		var b buffer.LinkBuffer
+		cut := d.IntN(len(p) + 1)
+		copy(b.Malloc(cut), p)
+		b.Append(p[cut:])
+		err = h.WriteBuffer(&b)
+		b.Close()
+	}
+	switch {
+	case err == nil && (c.closed || c.ended || c.finSent):
+		c.s.fail("connection %d: a write after the end was accepted", c.number)
+	case err == nil:
+		c.written = append(c.written, p...)
+	}
+}

@@ -1,0 +1,179 @@
+package sluice
+
+import (
+	"sync"
+	"time"
+)
+
+const (
+	slotBits  = 9
+	chunkSize = 1 << slotBits // connections per chunk: 64 KiB or so of memory at a time
+	slotMask  = chunkSize - 1
+	noSlot    = chunkSize // ends a chunk's list of free slots
+)
+
+// chunk holds the state of chunkSize connections of one loop. The pointers
+// come first because the garbage collector scans an object only up to its
+// last pointer: a cycle over a million idle connections reads a few words of
+// each and follows none.
+type chunk struct {
+	loop  *eventLoop
+	refs  [chunkSize]refs
+	slots [chunkSize]slot
+	base  uint32 // driver ID of slot 0
+	used  int    // slots that are not free
+	free  uint16 // first free slot, or noSlot; the list goes on in slot.nextFree
+}
+
+// refs are a connection's pointers, all nil while it idles.
+type refs struct {
+	ctx any     // the user's, from SetContext
+	act *active // what only a busy connection needs
+}
+
+// slot is the rest of a connection's state. It has no pointers, and its
+// memory serves one connection after the other: gen tells them apart.
+//
+// A Conn carries the generation it was made for, and every method compares it
+// with gen while holding mu. The loop raises gen under mu when the slot
+// becomes free, so a handle kept beyond its connection finds another
+// generation, for ever (55 bits do not come round), and returns ErrClosed
+// without having touched anything. The descriptor is closed by the loop alone,
+// and before that the loop sets stateShut under mu: a method that holds mu and
+// finds its own generation in an earlier state may use the descriptor, because
+// its number cannot be given to another connection meanwhile.
+type slot struct {
+	mu sync.Mutex
+
+	// Guarded by mu. The loop alone changes gen and fd.
+	gen      uint64
+	pending  int // outbound bytes accepted and not yet sent
+	fd       int32
+	idle     uint32 // idle timeout in ms, 0 means none
+	flags    connFlags
+	want     request
+	state    connState
+	peer     peerAddr
+	active   int64 // loop time in ms of the last byte in or out
+	readEnd  int64 // read deadline, loop time in ms, 0 means none
+	writeEnd int64 // write deadline, or, while closing, the end of the linger time
+
+	route    uint32 // loop only: index of the loop's table of routes
+	nextFree uint16 // loop only
+}
+
+// connState is where a connection is in its life.
+type connState uint8
+
+const (
+	stateFree    connState = iota // the slot serves no connection
+	stateDialing                  // connecting; no callback has run
+	stateOpen                     // callbacks run
+	stateClosing                  // Close was called or the peer ended: what was written is still sent
+	stateShut                     // the driver was told to end it; its Closed is outstanding
+)
+
+// connFlags are facts about a connection.
+type connFlags uint32
+
+const (
+	flagBusy       connFlags = 1 << iota // a callback runs; its end attends to requests
+	flagQueued                           // on the loop's list of connections to attend to
+	flagSending                          // a Send is unanswered
+	flagOpened                           // OnOpen was called, so OnClose is owed
+	flagEOF                              // the peer's end was received
+	flagPausedUser                       // PauseRead
+	flagPausedJobs                       // too many offloaded jobs wait
+	flagPausedView                       // the blocking view holds enough unread bytes
+	flagPaused                           // the driver was told to pause
+	flagHigh                             // above the high-water mark and not yet below the low one
+	flagFinWanted                        // CloseWrite was called
+	flagFinSent                          // the driver was told to end our direction
+	flagSlow                             // closing had to wait for the peer to read
+	flagDetach                           // Detach was called
+	flagShutdown                         // to be closed once its jobs are done
+	flagGone                             // the driver reported Closed
+	flagWriteLate                        // the write deadline has passed
+)
+
+// request is what a connection wants of its loop.
+type request uint8
+
+const (
+	wantFlush  request = 1 << iota // send what was written
+	wantRead                       // look again whether reading should be paused
+	wantTimer                      // a deadline changed
+	wantWake                       // call OnData
+	wantAbort                      // end it now
+	wantJobs                       // hand over offloaded jobs
+	wantSettle                     // look again; nothing in particular
+)
+
+// alloc takes a free slot, from the lowest chunk that has one so that high
+// chunks empty and can be given back.
+func (l *eventLoop) alloc() (*chunk, uint32) {
+	for l.firstFree < len(l.chunks) {
+		if ch := l.chunks[l.firstFree]; ch == nil || ch.free != noSlot {
+			break
+		}
+		l.firstFree++
+	}
+	if l.firstFree == len(l.chunks) {
+		l.chunks = append(l.chunks, nil)
+	}
+	ch := l.chunks[l.firstFree]
+	if ch == nil {
+		ch = &chunk{loop: l, base: uint32(l.firstFree) << slotBits}
+		for i := range ch.slots {
+			ch.slots[i].nextFree = uint16(i + 1)
+		}
+		l.chunks[l.firstFree] = ch
+	}
+	i := uint32(ch.free)
+	ch.free = ch.slots[i].nextFree
+	ch.used++
+	return ch, i
+}
+
+// release frees a slot whose connection has ended. From here on every handle
+// of that connection is stale.
+func (l *eventLoop) release(ch *chunk, i uint32) {
+	s := &ch.slots[i]
+	s.mu.Lock()
+	gen := s.gen + 1
+	s.state, s.flags, s.want = stateFree, 0, 0
+	s.gen, s.pending, s.fd, s.idle = gen, 0, -1, 0
+	s.active, s.readEnd, s.writeEnd, s.peer = 0, 0, 0, peerAddr{}
+	act := ch.refs[i].act
+	ch.refs[i] = refs{}
+	s.mu.Unlock()
+	if act != nil {
+		act.recycle(l)
+	}
+	s.nextFree, ch.free = ch.free, uint16(i)
+	ch.used--
+	n := int(ch.base >> slotBits)
+	l.firstFree = min(l.firstFree, n)
+	// An emptied chunk goes back, but for the one in which the next
+	// connection would land. Stale handles keep their own chunk alive, and a
+	// chunk made later in its place is another object.
+	if ch.used == 0 && n > l.firstFree {
+		l.chunks[n] = nil
+	}
+}
+
+// at finds the slot of a driver's ID.
+func (l *eventLoop) at(id uint32) (*chunk, uint32) {
+	return l.chunks[id>>slotBits], id & slotMask
+}
+
+// conn makes the handle of slot i's present connection. Loop only.
+func (ch *chunk) conn(i uint32) Conn {
+	return Conn{ch, ch.slots[i].gen<<slotBits | uint64(i)}
+}
+
+// ms is the unit of the loop's timers: whole milliseconds, rounded up so that
+// nothing fires early.
+func ms(d time.Duration) int64 {
+	return int64((d + time.Millisecond - 1) / time.Millisecond)
+}

@@ -1,0 +1,87 @@
+package sluice
+
+import "sync/atomic"
+
+// Stats is a snapshot of an engine's counters.
+type Stats struct {
+	Driver string // the driver's name
+	Loops  []LoopStats
+	Jobs   JobStats
+}
+
+// LoopStats are the counters of one loop since it began, but for those that
+// say they are present values.
+type LoopStats struct {
+	Main         bool  // accepts for the other loops and has no connections
+	Conns        int64 // connections at present, those being dialed or closed included
+	Accepted     int64 // connections accepted by this loop, for itself or for others
+	AcceptErrors int64 // pauses of accepting, for want of descriptors as a rule
+	BytesIn      int64 // bytes received
+	BytesOut     int64 // bytes that the kernel took
+	Passes       int64 // turns of the loop
+	Wakeups      int64 // times that another goroutine ended the loop's sleep
+	Queued       int   // requests, functions and connections waiting for the loop at present
+	LiveBlocks   int64 // blocks of buffer memory in use at present
+	LiveBytes    int64 // their size in bytes
+}
+
+// JobStats tell about offloaded jobs at present.
+type JobStats struct {
+	Goroutines int // of the pool, at most Config.Workers
+	Running    int // goroutines that run a job
+	Waiting    int // connections with jobs for which no goroutine is free
+}
+
+// Stats returns the engine's counters. They are brought up to date once per
+// pass, so a loop's are consistent with each other at the end of a pass.
+func (e *Engine) Stats() Stats {
+	w := e.jobs.Stats()
+	st := Stats{
+		Driver: e.sys.Name(),
+		Jobs:   JobStats{Goroutines: w.Goroutines, Running: w.Running, Waiting: w.Waiting},
+	}
+	for i, l := range e.all() {
+		p := &l.published
+		st.Loops = append(st.Loops, LoopStats{
+			Main:         i >= len(e.loops),
+			Conns:        p.conns.Load(),
+			Accepted:     p.accepted.Load(),
+			AcceptErrors: p.acceptErrors.Load(),
+			BytesIn:      p.bytesIn.Load(),
+			BytesOut:     p.bytesOut.Load() + l.bytesDirect.Load(),
+			Passes:       p.passes.Load(),
+			Wakeups:      p.wakeups.Load(),
+			Queued:       l.attention.Len() + l.tasks.Len() + l.incoming.Len(),
+			LiveBlocks:   l.pool.Live(),
+			LiveBytes:    l.pool.LiveBytes(),
+		})
+	}
+	return st
+}
+
+// counters are a loop's own; plain, because they change with every message.
+type counters struct {
+	conns, accepted, acceptErrors, bytesIn, bytesOut int64
+}
+
+// published is what others see of them.
+type published struct {
+	conns, accepted, acceptErrors, bytesIn, bytesOut atomic.Int64
+	passes, wakeups                                  atomic.Int64
+	last                                             counters // what was stored; loop only
+}
+
+// publish shows a pass's changes to others.
+func (l *eventLoop) publish() {
+	p, c := &l.published, &l.count
+	p.passes.Add(1)
+	if *c == p.last {
+		return
+	}
+	p.conns.Store(c.conns)
+	p.accepted.Store(c.accepted)
+	p.acceptErrors.Store(c.acceptErrors)
+	p.bytesIn.Store(c.bytesIn)
+	p.bytesOut.Store(c.bytesOut)
+	p.last = *c
+}

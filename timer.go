@@ -1,0 +1,276 @@
+package sluice
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/sluice-go/sluice/internal/wheel"
+)
+
+// SetDeadline is SetReadDeadline and SetWriteDeadline together.
+func (c Conn) SetDeadline(t time.Time) error {
+	return c.setDeadlines(t, true, true)
+}
+
+// SetReadDeadline has the connection closed at t, with ErrReadTimeout; what
+// was written is still sent. A later call moves or, with the zero Time,
+// cancels the deadline: a handler sets it when it begins to wait for a message
+// and cancels it when the message is whole.
+func (c Conn) SetReadDeadline(t time.Time) error {
+	return c.setDeadlines(t, true, false)
+}
+
+// SetWriteDeadline has the connection aborted at t, with ErrWriteTimeout, if
+// bytes wait to be sent then. If none do, writes fail from then on until the
+// deadline is moved or, with the zero Time, cancelled.
+func (c Conn) SetWriteDeadline(t time.Time) error {
+	return c.setDeadlines(t, false, true)
+}
+
+func (c Conn) setDeadlines(t time.Time, read, write bool) error {
+	s, err := c.lockOpen()
+	if err != nil {
+		return err
+	}
+	var at int64
+	past := false
+	if !t.IsZero() {
+		left := time.Until(t)
+		past = left <= 0
+		at = max(1, c.ch.loop.deadline(left)) // 0 would mean none
+	}
+	if read {
+		s.readEnd = at
+	}
+	if write {
+		s.writeEnd = at
+		s.flags &^= flagWriteLate
+		if past {
+			s.flags |= flagWriteLate
+		}
+	}
+	s.want |= wantTimer
+	c.notify(s)
+	return nil
+}
+
+// SetIdleTimeout has the connection closed, with ErrIdleTimeout, when no byte
+// came or left for d. 0 means never. It replaces Config.IdleTimeout.
+func (c Conn) SetIdleTimeout(d time.Duration) error {
+	s, err := c.lockOpen()
+	if err != nil {
+		return err
+	}
+	s.idle = uint32(ms(min(max(d, 0), maxIdle)))
+	s.want |= wantTimer
+	c.notify(s)
+	return nil
+}
+
+// nextDeadline returns when the first of a connection's deadlines passes, in
+// loop time, 0 if it has none. s is locked.
+func (s *slot) nextDeadline() int64 {
+	var at int64
+	first := func(t int64) {
+		if t != 0 && (at == 0 || t < at) {
+			at = t
+		}
+	}
+	if s.state == stateOpen {
+		first(s.readEnd)
+		if s.idle != 0 {
+			// One more, since both clocks were rounded down.
+			first(s.active + int64(s.idle) + 1)
+		}
+		if s.flags&flagWriteLate != 0 && s.pending == 0 {
+			return at
+		}
+	}
+	first(s.writeEnd)
+	return at
+}
+
+// setDeadline puts the connection's next deadline into the wheel, with s
+// locked. Bytes that come and go do not touch the wheel: an idle timeout is
+// looked at again when it seems to have passed.
+func (l *eventLoop) setDeadline(ch *chunk, i uint32, s *slot) {
+	if at := s.nextDeadline(); at != 0 {
+		l.deadlines.Set(ch.base+i, at)
+	} else {
+		l.deadlines.Clear(ch.base + i)
+	}
+}
+
+// deadlineDue is called when a connection's entry in the wheel has fired.
+func (l *eventLoop) deadlineDue(id uint32) {
+	ch, i := l.at(id)
+	s := &ch.slots[i]
+	s.mu.Lock()
+	switch s.state {
+	case stateOpen:
+		l.openDue(ch, i, s)
+	case stateClosing:
+		l.closingDue(ch, i, s)
+	default:
+		s.mu.Unlock()
+	}
+}
+
+// openDue acts on the deadlines of an open connection, with s locked.
+func (l *eventLoop) openDue(ch *chunk, i uint32, s *slot) {
+	due := func(at int64) bool { return at != 0 && at <= l.now }
+	stuck := s.pending > 0
+	switch {
+	case due(s.writeEnd) && stuck:
+		ch.conn(i).markAborted(s, ErrWriteTimeout)
+	case s.idle != 0 && due(s.active+int64(s.idle)+1):
+		if stuck { // no byte left for all that time
+			ch.conn(i).markAborted(s, ErrIdleTimeout)
+		} else {
+			l.beginClose(ch, i, ErrIdleTimeout)
+		}
+	case due(s.readEnd):
+		l.beginClose(ch, i, ErrReadTimeout)
+	case due(s.writeEnd):
+		s.flags |= flagWriteLate
+	}
+	s.want |= wantTimer
+	l.settle(ch, i, s)
+}
+
+// closingDue ends a connection whose linger time is over, with s locked.
+func (l *eventLoop) closingDue(ch *chunk, i uint32, s *slot) {
+	if s.writeEnd > l.now || s.want&wantAbort != 0 {
+		s.want |= wantTimer
+		l.settle(ch, i, s)
+		return
+	}
+	stuck := s.pending > 0
+	if stuck {
+		ch.refs[i].act.cause = ErrLingerTimeout
+	}
+	l.shut(ch, i, s, stuck)
+}
+
+// Timer is a function that AfterFunc has a loop call later.
+type Timer struct {
+	c    Conn // zero if the timer is the loop's own
+	fn   func(c Conn)
+	at   int64
+	over atomic.Bool // true exactly when fn was called or will not be
+
+	id         uint32 // in timers; loop only, as are the links
+	set        bool   // true exactly when the loop holds it
+	prev, next *Timer // the others of its connection
+}
+
+// AfterFunc has the connection's loop call fn when d has passed, unless the
+// timer is stopped or the connection has ended before. fn runs like a
+// callback: never during another, and a panic in it costs the connection.
+// Timers tick in milliseconds and never fire early.
+func (c Conn) AfterFunc(d time.Duration, fn func(c Conn)) (*Timer, error) {
+	s, err := c.lockOpen()
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Unlock()
+	l := c.ch.loop
+	t := &Timer{c: c, fn: fn, at: l.deadline(max(d, 0))}
+	l.do(func() { l.timers.add(t) })
+	return t, nil
+}
+
+// Stop keeps the function from being called and reports whether it did: false
+// means that it was called, is being called or that its connection has ended.
+// Any goroutine may call it.
+func (t *Timer) Stop() bool {
+	if t.over.Swap(true) {
+		return false
+	}
+	l := t.c.ch.loop
+	l.do(func() { l.timers.drop(t) })
+	return true
+}
+
+// timers are the timers of a loop.
+type timers struct {
+	wheel wheel.Wheel
+	table []*Timer // by Timer.id
+	free  []uint32
+	due   []*Timer
+	fire  func(id uint32) // appends to due; made once, so that a pass allocates nothing
+}
+
+// add sets a connection's timer, unless the connection has ended meanwhile.
+func (ts *timers) add(t *Timer) {
+	s, err := t.c.lockOpen()
+	if err != nil {
+		t.over.Store(true)
+		return
+	}
+	defer s.mu.Unlock()
+	if t.over.Load() {
+		return
+	}
+	a := t.c.act()
+	if t.next = a.timers; t.next != nil {
+		t.next.prev = t
+	}
+	a.timers = t
+	ts.set(t)
+}
+
+// after has the loop itself call fn when d has passed.
+func (ts *timers) after(l *eventLoop, d time.Duration, fn func()) *Timer {
+	t := &Timer{fn: func(Conn) { fn() }, at: l.deadline(d)}
+	ts.set(t)
+	return t
+}
+
+// set enters t into the wheel.
+func (ts *timers) set(t *Timer) {
+	if n := len(ts.free); n > 0 {
+		t.id, ts.free = ts.free[n-1], ts.free[:n-1]
+		ts.table[t.id] = t
+	} else {
+		t.id = uint32(len(ts.table))
+		ts.table = append(ts.table, t)
+	}
+	t.set = true
+	ts.wheel.Set(t.id, t.at)
+}
+
+// drop removes t, if it is set.
+func (ts *timers) drop(t *Timer) {
+	t.over.Store(true)
+	if !t.set {
+		return
+	}
+	t.set = false
+	ts.wheel.Clear(t.id)
+	ts.table[t.id] = nil
+	ts.free = append(ts.free, t.id)
+	if t.next != nil {
+		t.next.prev = t.prev
+	}
+	if t.prev != nil {
+		t.prev.next = t.next
+	} else if t.c.ch != nil {
+		t.c.refs().act.timers = t.next
+	}
+	t.prev, t.next = nil, nil
+}
+
+// advance calls the functions of the timers that are due.
+func (ts *timers) advance(l *eventLoop) {
+	ts.wheel.Advance(l.now, ts.fire)
+	for i, t := range ts.due {
+		ts.due[i] = nil
+		stopped := t.over.Swap(true)
+		ts.drop(t)
+		if !stopped {
+			l.execute("AfterFunc", task{t.c, t.fn})
+		}
+	}
+	ts.due = ts.due[:0]
+}
