@@ -45,13 +45,19 @@ func fixture(t *testing.T, network string, system driver.System) drivertest.Fixt
 	}
 }
 
-// exhaustDescriptors lowers the limit below what is open already.
+// exhaustDescriptors lowers the limit to what is open already.
 func exhaustDescriptors(t *testing.T) (restore func()) {
+	t.Helper()
+	lowest, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unix.Close(lowest)
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 0, Max: limit.Max}); err != nil {
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(lowest), Max: limit.Max}); err != nil {
 		t.Fatal(err)
 	}
 	return func() {
@@ -73,7 +79,8 @@ func openDescriptors(t *testing.T) int {
 // systems are what there is to test on Linux: epoll, and the logic of kqueue
 // over a double of the kernel's part.
 var systems = map[string]func() driver.System{
-	"epoll": Epoll,
+	"epoll":  Epoll,
+	"kqueue": kqueueDouble,
 }
 
 func TestContract(t *testing.T) {
