@@ -2,7 +2,9 @@ package sim_test
 
 import (
 	"bytes"
+	"errors"
 	"io"
+	"net"
 	"slices"
 	"strings"
 	"syscall"
@@ -237,6 +239,37 @@ func TestMemoryOfASendIsReadUntilClosedAfterShut(t *testing.T) {
 	}
 }
 
+func TestAnAbandonedSendMayHaveLeftInPart(t *testing.T) {
+	text := "all or a part or nothing"
+	lengths := map[int]bool{}
+	for seed := range uint64(30) {
+		for _, abort := range []bool{false, true} {
+			e := newEar(t, sim.Config{Seed: seed, Personality: sim.Completion})
+			p, _ := e.connect(1)
+			e.d.Send(1, [][]byte{[]byte(text)})
+			e.d.Shut(1, abort)
+			e.poll()
+			got := make([]byte, 100)
+			n, _ := p.TryRead(got)
+			if !strings.HasPrefix(text, string(got[:n])) || abort && n > 0 {
+				t.Errorf("abort %v: the peer read %q", abort, got[:n])
+			}
+			want := io.EOF
+			if abort {
+				want = syscall.ECONNRESET
+			}
+			if _, err := p.TryRead(got); err != want {
+				t.Errorf("abort %v: the peer reads: %v", abort, err)
+			}
+			lengths[n] = true
+			e.clean()
+		}
+	}
+	if len(lengths) < 5 {
+		t.Errorf("only %d lengths occurred", len(lengths))
+	}
+}
+
 func TestBytesTakenBeforeAPauseWaitForResume(t *testing.T) {
 	// Some seed makes the driver take bytes in one Poll and report them in
 	// another; a Pause between them must hold them back.
@@ -245,9 +278,9 @@ func TestBytesTakenBeforeAPauseWaitForResume(t *testing.T) {
 		e := newEar(t, sim.Config{Seed: seed, Personality: sim.Completion})
 		p, _ := e.connect(1)
 		write(t, p, "taken")
-		for range 3 {
+		for k := 0; k < 3 && !held; k++ {
 			e.d.Poll(0)
-			held = held || e.pool.Live() == 1 && len(e.chunks) == 0
+			held = e.pool.Live() == 1 && len(e.chunks) == 0
 		}
 		if len(e.chunks) == 0 {
 			e.d.Pause(1)
@@ -349,4 +382,103 @@ func TestSendingToAPeerThatIsGoneEndsInAnError(t *testing.T) {
 		t.Errorf("received %v after EOF", e.ends[1:])
 	}
 	e.clean()
+}
+
+func TestASlotUsedAgainKeepsNothingOfItsPast(t *testing.T) {
+	e := newEar(t, sim.Config{Personality: sim.Readiness})
+	other := &ear{t: t, net: e.net, addr: e.addr}
+	other.d = other.another()
+	stale, _ := e.connect(1)
+	e.d.Unlisten(0)
+	e.d.Pause(1)
+	write(t, stale, "for the first")
+	e.d.Resume(1) // The first loop is to look at it now.
+	e.d.Shut(1, true)
+	stale.Close()
+
+	if err := other.d.Listen(0, e.listen); err != nil {
+		t.Fatal(err)
+	}
+	p, err := e.net.Dial(e.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for len(other.accepted) == 0 {
+		other.d.Poll(0)
+	}
+	if err := other.d.Open(1, other.accepted[0]); err != nil {
+		t.Fatal(err)
+	}
+	write(t, p, "for the second")
+	for range 20 {
+		e.d.Poll(0)
+	}
+	if len(e.chunks) != 0 || len(e.ends) != 0 || !slices.Equal(e.closed, []driver.ID{1}) {
+		t.Errorf("the first loop received %q and %v, closed %v", e.chunks, e.ends, e.closed)
+	}
+	if n, err := stale.TryWrite([]byte("x")); n != 0 || !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the closed peer writes: %d, %v", n, err)
+	}
+	for range 20 {
+		other.d.Poll(0)
+	}
+	if strings.Join(other.chunks, "") != "for the second" {
+		t.Errorf("the second loop received %q", other.chunks)
+	}
+
+	// The same for what a connection was told while it had the descriptor.
+	other.d.Pause(1)
+	other.d.Detach(1)
+	for range 20 {
+		other.d.Poll(0)
+	}
+	if err := e.d.Open(1, other.accepted[0]); err != nil {
+		t.Fatal(err)
+	}
+	write(t, p, "for whoever has it")
+	e.poll()
+	if strings.Join(e.chunks, "") != "for whoever has it" {
+		t.Errorf("the new holder received %q", e.chunks)
+	}
+	e.clean()
+}
+
+func TestAPeerThatGaveUpIsNotAccepted(t *testing.T) {
+	e := newEar(t, sim.Config{})
+	p, err := e.net.Dial(e.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Reset()
+	e.poll()
+	if len(e.accepted) != 0 || len(e.errs) != 0 || e.net.Descriptors() != 1 {
+		t.Errorf("accepted %v, %v", e.accepted, e.errs)
+	}
+	e.clean()
+}
+
+func TestNothingLeavesAfterCloseWrite(t *testing.T) {
+	e := newEar(t, sim.Config{})
+	p, fd := e.connect(1)
+	e.d.CloseWrite(1)
+	if n, err := e.d.TryWrite(fd, []byte("late")); n != 0 || !errors.Is(err, syscall.EPIPE) {
+		t.Errorf("TryWrite: %d, %v", n, err)
+	}
+	if n, err := p.TryRead(make([]byte, 10)); n != 0 || err != io.EOF {
+		t.Errorf("the peer reads %d, %v", n, err)
+	}
+	e.clean()
+}
+
+func TestClosingADriverGivesBackWhatItTook(t *testing.T) {
+	for seed := range uint64(20) {
+		e := newEar(t, sim.Config{Seed: seed, Personality: sim.Completion})
+		p, _ := e.connect(1)
+		write(t, p, "taken perhaps")
+		e.d.Poll(0)
+		e.d.Close()
+		if n := e.pool.Live(); n != 0 {
+			t.Fatalf("seed %d: %d blocks are left", seed, n)
+		}
+	}
 }

@@ -9,6 +9,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/sluice-go/sluice/buffer"
@@ -45,8 +47,8 @@ type echoConn struct {
 	closed  bool
 }
 
-func newEcho(t *testing.T, cfg sim.Config, loops int) *echo {
-	e := &echo{t: t, net: sim.New(cfg)}
+func newEcho(t *testing.T, n *sim.Network, loops int) *echo {
+	e := &echo{t: t, net: n}
 	for k := range loops {
 		l := &echoLoop{echo: e, number: k, conns: map[driver.ID]*echoConn{}}
 		var err error
@@ -274,7 +276,7 @@ var rough = sim.Faults{
 
 func TestTheSameSeedGivesTheSameEvents(t *testing.T) {
 	trace := func(seed uint64) []string {
-		e := newEcho(t, sim.Config{Seed: seed, Faults: rough, BufferBytes: 4000}, 2)
+		e := newEcho(t, sim.New(sim.Config{Seed: seed, Faults: rough, BufferBytes: 4000}), 2)
 		e.run(1, 20, 3000)
 		e.stop()
 		return e.trace
@@ -302,7 +304,7 @@ func TestNoByteIsLostDoubledOrMixedUp(t *testing.T) {
 		if seed%3 == 0 {
 			faults = sim.Faults{}
 		}
-		e := newEcho(t, sim.Config{Seed: seed, Faults: faults, BufferBytes: 1000 + int(seed)*100}, 3)
+		e := newEcho(t, sim.New(sim.Config{Seed: seed, Faults: faults, BufferBytes: 1000 + int(seed)*100}), 3)
 		whole := 0
 		for i, c := range e.run(seed, 10, 600) {
 			if !bytes.HasPrefix(c.written, c.read) {
@@ -322,5 +324,57 @@ func TestNoByteIsLostDoubledOrMixedUp(t *testing.T) {
 		if t.Failed() {
 			return
 		}
+	}
+}
+
+func TestLoopsAndPeersRunInTheirOwnGoroutines(t *testing.T) {
+	faults := sim.Faults{ShortRead: 0.2, PartialSend: 0.2, Spurious: 0.1, Delay: 0.1, Reorder: 0.3, EarlyReturn: 0.1}
+	n := sim.New(sim.Config{Live: true, Faults: faults, BufferBytes: 2000})
+	var loops, clients sync.WaitGroup
+	var over atomic.Bool
+	var es []*echo
+	for range 2 {
+		e := newEcho(t, n, 1)
+		es = append(es, e)
+		loops.Go(func() {
+			for !over.Load() {
+				e.pass()
+			}
+		})
+	}
+	for k := range 12 {
+		clients.Go(func() {
+			p, err := n.Dial(es[k%2].addr)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			want := bytes.Repeat([]byte{byte('a' + k)}, 30_000)
+			go func() {
+				p.Write(want)
+				p.CloseWrite()
+			}()
+			if got, err := io.ReadAll(p); !bytes.Equal(got, want) || err != nil {
+				t.Errorf("%d of %d bytes came back, %v", len(got), len(want), err)
+			}
+			p.Close()
+		})
+	}
+	clients.Wait()
+	over.Store(true)
+	for _, e := range es {
+		e.loops[0].d.Wake()
+	}
+	loops.Wait()
+	for _, e := range es {
+		if err := errors.Join(e.loops[0].d.Close(), n.CloseListener(e.listen)); err != nil {
+			t.Error(err)
+		}
+		if k := e.pool.Live(); k != 0 {
+			t.Errorf("%d blocks are left", k)
+		}
+	}
+	if v := n.Violations(); len(v) > 0 || n.Descriptors() != 0 {
+		t.Errorf("%d descriptors are left, violations %q", n.Descriptors(), v)
 	}
 }

@@ -229,6 +229,11 @@ func TestASpuriousAnswerFreesNothing(t *testing.T) {
 		if len(e.sent) != 1 || e.sent[0] != 0 || e.sentErrs[0] != nil {
 			t.Errorf("Sent: %v, %v", e.sent, e.sentErrs)
 		}
+		e.net.SetFaults(sim.Faults{})
+		e.d.Send(1, [][]byte{{1}})
+		if e.poll(); len(e.sent) != 1 {
+			t.Errorf("the next Send was answered for nothing, too")
+		}
 		e.clean()
 	}
 }

@@ -21,7 +21,8 @@ type bound struct {
 
 func (b *bound) passed() bool { return !b.at.IsZero() && !time.Now().Before(b.at) }
 
-// set moves the deadline to at.
+// set moves the deadline to at. One that has passed already wakes the waiting
+// just so, by its timer.
 func (b *bound) set(at time.Time, w *waiter) {
 	if b.timer != nil {
 		b.timer.Stop()
@@ -139,6 +140,5 @@ func (p *Peer) setDeadline(t time.Time, s side) error {
 	if s&writeSide != 0 {
 		w.write.set(t, w)
 	}
-	w.cond.Broadcast()
 	return nil
 }
