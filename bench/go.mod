@@ -11,6 +11,7 @@ require (
 	github.com/cloudwego/netpoll v0.7.2
 	github.com/lesismal/nbio v1.6.8
 	github.com/panjf2000/gnet/v2 v2.9.7
+	github.com/sluice-go/sluice v0.0.0-00010101000000-000000000000
 	github.com/tidwall/evio v1.0.8
 	golang.org/x/sys v0.49.0
 )

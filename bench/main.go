@@ -11,14 +11,29 @@
 // another core. The figures of different servers come from the same session:
 // each run goes through all servers, in an order that rotates, and the ratios
 // are those of one run. A ratio tells more than the figure beside it.
+//
+// The client sends a message on a connection when the reply to the one before
+// has come back whole and equal. So latency and rate are two sides of one
+// thing: with n connections the mean latency is n divided by the rate. A rate
+// marked "generator-bound" is the client's, whose core was full; processor
+// time per request still is the server's, though a server that waits now and
+// then works in smaller batches. "noise" is the share of the two cores that
+// went to other processes; with more than a little of it nothing is certain.
+//
+// Processor time is user and system time of the whole server process in the
+// measured seconds. Sending over loopback includes the receiving side's
+// protocol work, for the client as for the server.
 package main
 
 import (
 	"context"
 	"os/signal"
+	"strings"
 
 	"github.com/alecthomas/kong"
 	"golang.org/x/sys/unix"
+
+	"github.com/sluice-go/sluice/bench/internal/servers"
 )
 
 type cli struct {
@@ -34,7 +49,7 @@ func main() {
 	k := kong.Parse(&c,
 		kong.Name("bench"),
 		kong.Description("Measure Sluice side by side with other servers."),
-		kong.UsageOnError(),
+		kong.Vars{"servers": strings.Join(servers.Names(), ", ")},
 	)
 	k.FatalIfErrorf(k.Run())
 }

@@ -16,13 +16,10 @@ import (
 
 // chosen are the servers to measure.
 type chosen struct {
-	Servers []string `sep:"," help:"Servers to measure. Default: all of them."`
+	Servers []string `default:"bare,net,gnet,netpoll,nbio,evio,gev,sluice" sep:"," help:"Servers to measure: ${servers}."`
 }
 
 func (c chosen) names() ([]string, error) {
-	if len(c.Servers) == 0 {
-		return servers.Names(), nil
-	}
 	for i, name := range c.Servers {
 		if servers.Echo[name] == nil {
 			return nil, fmt.Errorf("no server %q, there are %s", name, strings.Join(servers.Names(), ", "))
