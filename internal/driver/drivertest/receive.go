@@ -210,12 +210,18 @@ func endedPeerIsQuiet(r *rig) {
 		return p2.Close()
 	})
 	ended.eof()
-	const wait = 10 * time.Millisecond
+	r.quiet()
+}
+
+// quiet checks that Poll waits, now that nothing happens.
+func (r *rig) quiet() {
+	r.t.Helper()
+	const wait = 5 * time.Millisecond
 	polls := 0
 	for start := r.d.Now(); r.d.Now()-start < 10*wait; polls++ {
 		r.polls(wait)
 	}
-	if polls > 50 {
-		r.t.Errorf("%d polls of %v passed within %v", polls, wait, 10*wait)
+	if polls > 30 {
+		r.t.Errorf("%d polls of %v passed within %v though nothing happened", polls, wait, 10*wait)
 	}
 }

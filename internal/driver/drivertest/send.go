@@ -25,6 +25,7 @@ func sendLarge(r *rig) {
 	c.send(want)
 	r.same("the peer received", r.read(p, len(want)), want)
 	c.sent()
+	r.quiet()
 	r.exchange(c, p, "still working")
 }
 
@@ -63,6 +64,7 @@ func sendWhilePaused(r *rig) {
 	r.write(p, []byte("unheard"))
 	r.same("the peer received", r.read(p, len(want)), want)
 	c.sent()
+	r.quiet()
 	c.resume()
 	c.receive(len("unheard"))
 }

@@ -76,6 +76,18 @@ func epollEvents(want interest) (events uint32) {
 	return events
 }
 
+// epollReady is the inverse of epollEvents. Errors and the end of both
+// directions are reported though nobody asked, so they must lead somewhere.
+func epollReady(events uint32) (ready interest) {
+	if events&(unix.EPOLLIN|unix.EPOLLERR|unix.EPOLLHUP) != 0 {
+		ready |= readable
+	}
+	if events&(unix.EPOLLOUT|unix.EPOLLERR|unix.EPOLLHUP) != 0 {
+		ready |= writable
+	}
+	return ready
+}
+
 // wait is one epoll_wait, which is what unix.EpollWait comes to. A finer
 // clock than its milliseconds (epoll_pwait2, 5.11) would buy nothing: the
 // timers above tick in milliseconds.
@@ -97,17 +109,7 @@ func (p *epoll) wait(events []event, wait time.Duration) (int, error) {
 		if t == wakeToken {
 			continue
 		}
-		var ready interest
-		if e.Events&unix.EPOLLIN != 0 {
-			ready |= readable
-		}
-		if e.Events&unix.EPOLLOUT != 0 {
-			ready |= writable
-		}
-		if e.Events&(unix.EPOLLERR|unix.EPOLLHUP) != 0 {
-			ready |= readable | writable
-		}
-		events[filled] = event{t, ready}
+		events[filled] = event{t, epollReady(e.Events)}
 		filled++
 	}
 	return filled, nil

@@ -127,10 +127,9 @@ func (r *reactor) ready(id driver.ID, generation uint32, ready interest) {
 	}
 	if ready&c.want&readable != 0 {
 		r.receive(id, c)
-		// The call may have ended c, or moved it by opening others.
-		if c = &r.conns[id]; c.generation != generation {
-			return
-		}
+		// The call may have moved c by opening others, or ended it; then it
+		// waits for nothing, and its id has no new user before it is Closed.
+		c = &r.conns[id]
 	}
 	switch {
 	case ready&c.want&writable == 0:

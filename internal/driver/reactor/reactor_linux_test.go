@@ -366,6 +366,45 @@ func TestFinishedFlowIsNotResumed(t *testing.T) {
 	}
 }
 
+func TestWakeAfterCloseTouchesNoDescriptor(t *testing.T) {
+	r, asked := newReactor(t, &handler{})
+	number := asked.poller.(*epoll).eventfd
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	next, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if next != number {
+		if err := unix.Dup3(next, number, unix.O_CLOEXEC); err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(number)
+	}
+	defer unix.Close(next)
+	r.Wake()
+	if _, err := unix.Read(next, make([]byte, 8)); err != unix.EAGAIN {
+		t.Errorf("Wake wrote to the next user of its descriptor's number (%v)", err)
+	}
+}
+
+func TestEveryEventLeadsSomewhere(t *testing.T) {
+	for events, want := range map[uint32]interest{
+		unix.EPOLLIN:                  readable,
+		unix.EPOLLOUT:                 writable,
+		unix.EPOLLIN | unix.EPOLLOUT:  readable | writable,
+		unix.EPOLLERR:                 readable | writable,
+		unix.EPOLLHUP:                 readable | writable,
+		unix.EPOLLIN | unix.EPOLLHUP:  readable | writable,
+		unix.EPOLLOUT | unix.EPOLLERR: readable | writable,
+	} {
+		if got := epollReady(events); got != want {
+			t.Errorf("epollReady(%#x) = %b, want %b", events, got, want)
+		}
+	}
+}
+
 func TestMillisecondsRoundUp(t *testing.T) {
 	for wait, want := range map[time.Duration]int{
 		-1:                      -1,
