@@ -119,7 +119,7 @@ func TestReusePortSharesAnAddress(t *testing.T) {
 	if !errors.Is(err, unix.EADDRINUSE) || !strings.Contains(err.Error(), addr.String()) {
 		t.Errorf("without ReusePort: %v", err)
 	}
-	path := filepath.Join(t.TempDir(), "s")
+	path := filepath.Join(shortDir(t), "s")
 	_, _, err = d.Listen(t.Context(), "unix", path, driver.ListenOptions{ReusePort: true})
 	if err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "SO_REUSEPORT") {
 		t.Errorf("ReusePort of a Unix socket: %v", err)
@@ -140,7 +140,7 @@ func TestListenErrorsNameWhatIsWrong(t *testing.T) {
 		{t.Context(), "", "127.0.0.1:0", "network"},
 		{t.Context(), "tcp", "127.0.0.1", "missing port"},
 		{t.Context(), "tcp4", "[::1]:0", "::1"},
-		{t.Context(), "unix", filepath.Join(t.TempDir(), "no/such/folder"), "no/such/folder"},
+		{t.Context(), "unix", filepath.Join(shortDir(t), "no/such/folder"), "no/such/folder"},
 		{canceled, "tcp", "localhost:0", "localhost"},
 	} {
 		fd, _, err := d.Listen(c.ctx, c.network, c.address, driver.ListenOptions{})
@@ -152,6 +152,18 @@ func TestListenErrorsNameWhatIsWrong(t *testing.T) {
 	}
 }
 
+// shortDir makes a folder whose files' paths fit into a socket address, as
+// those of t.TempDir do not everywhere.
+func shortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
 func exists(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil
@@ -159,7 +171,7 @@ func exists(path string) bool {
 
 func TestUnixFileLivesAsLongAsItsListener(t *testing.T) {
 	var d Descriptors
-	t.Chdir(t.TempDir())
+	t.Chdir(shortDir(t))
 	fd, addr, err := d.Listen(t.Context(), "unix", "relative", driver.ListenOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -169,7 +181,7 @@ func TestUnixFileLivesAsLongAsItsListener(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Chdir(t.TempDir())
+	t.Chdir(shortDir(t))
 	if !exists(path) {
 		t.Fatal("the file went before the listener")
 	}
@@ -186,7 +198,7 @@ func TestUnixFileLivesAsLongAsItsListener(t *testing.T) {
 
 func TestUnixFileOfAnotherListenerIsLeftAlone(t *testing.T) {
 	var d Descriptors
-	path := filepath.Join(t.TempDir(), "s")
+	path := filepath.Join(shortDir(t), "s")
 	for _, replace := range []func(){
 		func() {},
 		func() { listen(t, &d, "unix", path, driver.ListenOptions{}) },

@@ -1,0 +1,15 @@
+//go:build darwin || dragonfly || freebsd || netbsd || openbsd
+
+package reactor
+
+import (
+	"testing"
+
+	"github.com/sluice-go/sluice/internal/driver"
+)
+
+// systems are what there is to test on this system.
+var systems = map[string]func() driver.System{"kqueue": Kqueue}
+
+// descriptorCounter returns nil: not all of these systems list descriptors.
+func descriptorCounter(*testing.T) func() int { return nil }

@@ -1,0 +1,26 @@
+package reactor
+
+import (
+	"os"
+	"testing"
+
+	"github.com/sluice-go/sluice/internal/driver"
+)
+
+// systems are what there is to test on Linux: epoll, and the logic of kqueue
+// over a double of the kernel's part.
+var systems = map[string]func() driver.System{
+	"epoll":  Epoll,
+	"kqueue": kqueueDouble,
+}
+
+// descriptorCounter returns what counts the open descriptors of the process.
+func descriptorCounter(t *testing.T) func() int {
+	return func() int {
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries) // with the directory itself, each time
+	}
+}
