@@ -5,7 +5,7 @@ import "sync/atomic"
 // Balancer chooses the loop of a new connection. Pick is given its descriptor
 // (-1 for a connection that is being dialed) and how many connections each
 // loop has, and returns the index of the loop chosen; an index out of range
-// counts as 0. It is called from the goroutine that accepts and from those
+// counts as 0, a panic too. It is called from the goroutine that accepts and from those
 // that dial, one at a time. conns is valid only during the call.
 //
 // With AcceptPerLoop the kernel spreads accepted connections over the loops,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 
@@ -204,12 +205,24 @@ func (e *Engine) pick(fd int) *eventLoop {
 	for i, l := range e.loops {
 		e.counts[i] = int(l.assigned.Load())
 	}
-	n := e.cfg.Balancer.Pick(fd, e.counts)
-	if n < 0 || n >= len(e.loops) {
+	l := e.loops[e.ask(fd)]
+	l.assigned.Add(1)
+	return l
+}
+
+// ask returns the Balancer's choice, or 0 if it makes none that is possible.
+func (e *Engine) ask(fd int) (n int) {
+	defer func() {
+		if v := recover(); v != nil {
+			e.cfg.Logger.Error("sluice: panic in the Balancer; loop 0 is taken",
+				"panic", v, "stack", string(debug.Stack()))
+			n = 0
+		}
+	}()
+	if n = e.cfg.Balancer.Pick(fd, e.counts); n < 0 || n >= len(e.loops) {
 		n = 0
 	}
-	e.loops[n].assigned.Add(1)
-	return e.loops[n]
+	return n
 }
 
 // Driver returns the name of the driver in use, such as "epoll".

@@ -275,10 +275,16 @@ func TestTheBalancerPicksTheLoopOfAnAcceptedConnection(t *testing.T) {
 	if n := counts(t, FDHash()); n[0]+n[1]+n[2] != 12 || n[0] != 4 {
 		t.Errorf("FDHash spread 12 connections as %v", n)
 	}
-	if n := counts(t, outOfRange{}); n != [3]int{12, 0, 0} {
-		t.Errorf("an index out of range gave %v", n)
+	for _, b := range []Balancer{outOfRange{}, panicking{}} {
+		if n := counts(t, b); n != [3]int{12, 0, 0} {
+			t.Errorf("%T gave %v", b, n)
+		}
 	}
 }
+
+type panicking struct{}
+
+func (panicking) Pick(int, []int) int { panic(errTest) }
 
 type outOfRange struct{}
 

@@ -104,7 +104,8 @@ type Driver interface {
 
 	// Detach ends id as Shut does but leaves the descriptor open; it is the
 	// caller's when Closed comes. No Send may be unanswered. Bytes that had
-	// already been taken from the kernel are still reported by Received.
+	// already been taken from the kernel are still reported by Received, also
+	// if id was paused.
 	Detach(id ID)
 
 	// Poll submits what was asked for, waits for something to happen, but
@@ -161,7 +162,8 @@ type System interface {
 	Listen(ctx context.Context, network, address string, o ListenOptions) (fd int, addr net.Addr, err error)
 
 	// File makes a file of a descriptor that Detach left open; the file
-	// owns it from then on. errors.ErrUnsupported if there is no file.
+	// owns it from then on. errors.ErrUnsupported if there is no file; fd
+	// stays the caller's then.
 	File(fd int) (*os.File, error)
 
 	// CloseListener closes what Listen made, and removes a Unix socket's

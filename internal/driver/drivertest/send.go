@@ -129,7 +129,13 @@ func sendResetUnanswered(r *rig) {
 		}
 		r.fill(c)
 		r.f.Reset(p)
-		r.until("a send error", func() bool { return c.sendErr != nil })
+		r.until("a send error", func() bool {
+			// A slow driver may have answered late, before the reset.
+			if c.sendErr == nil && !c.sending {
+				c.send(pattern(1000, 10))
+			}
+			return c.sendErr != nil
+		})
 		r.settle()
 	}
 }

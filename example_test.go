@@ -1,0 +1,127 @@
+package sluice_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"time"
+
+	"github.com/sluice-go/sluice"
+	"github.com/sluice-go/sluice/buffer"
+)
+
+// An echo server on a port of the system's choice, and one client.
+func Example() {
+	eng, err := sluice.New(sluice.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ln, err := eng.Listen("tcp", "127.0.0.1:0", sluice.Funcs{
+		Data: func(c sluice.Conn, in *buffer.LinkBuffer) {
+			p, _ := in.Next(in.Len()) // lent until Data returns
+			_, _ = c.Write(p)         // copied, sent when Data has returned
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	client, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Fprint(client, "hello")
+	p := make([]byte, 5)
+	_, _ = io.ReadFull(client, p)
+	fmt.Printf("%s\n", p)
+	client.Close()
+
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	fmt.Println(eng.Shutdown(ctx))
+	// Output:
+	// hello
+	// <nil>
+}
+
+// A protocol of lines: whole ones are answered, the beginning of one that is
+// not yet whole is left unread and comes again with what follows.
+func ExampleHandler() {
+	upper := func(c sluice.Conn, in *buffer.LinkBuffer) {
+		for {
+			line, err := in.Until('\n')
+			if err != nil {
+				return // buffer.ErrShort: the rest of the line is to come
+			}
+			_, _ = c.WriteString(fmt.Sprintf("%d bytes\n", len(line)-1))
+		}
+	}
+	talk(sluice.Funcs{Data: upper}, "one\ntw", "o\nthree\n")
+	// Output:
+	// 3 bytes
+	// 3 bytes
+	// 5 bytes
+}
+
+// Work that may block runs on pooled goroutines, in order for each connection.
+func ExampleConn_Offload() {
+	h := sluice.Funcs{Data: func(c sluice.Conn, in *buffer.LinkBuffer) {
+		query := string(in.Bytes())
+		_ = in.Skip(in.Len())
+		_ = c.Offload(func(c sluice.Conn) {
+			time.Sleep(time.Millisecond) // a database, say
+			_, _ = c.WriteString("answer to " + query + "\n")
+		})
+	}}
+	talk(h, "question")
+	// Output:
+	// answer to question
+}
+
+// A connection that owes us a greeting is closed when it does not come in time.
+func ExampleConn_SetReadDeadline() {
+	h := sluice.Funcs{
+		Open: func(c sluice.Conn) { _ = c.SetReadDeadline(time.Now().Add(10 * time.Millisecond)) },
+		Data: func(c sluice.Conn, in *buffer.LinkBuffer) {
+			_ = c.SetReadDeadline(time.Time{}) // it came
+			_ = in.Skip(in.Len())
+		},
+		Close: func(c sluice.Conn, err error) { fmt.Println(err) },
+	}
+	talk(h)
+	// Output:
+	// sluice: read deadline passed: i/o timeout
+}
+
+// talk serves one connection with h, sends it pieces and prints the answer.
+func talk(h sluice.Handler, pieces ...string) {
+	eng, err := sluice.New(sluice.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer eng.Close()
+	ln, err := eng.Listen("tcp", "127.0.0.1:0", h)
+	if err != nil {
+		log.Fatal(err)
+	}
+	client, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	for _, p := range pieces {
+		fmt.Fprint(client, p)
+		time.Sleep(5 * time.Millisecond)
+	}
+	if len(pieces) > 0 {
+		_ = client.(*net.TCPConn).CloseWrite()
+	}
+	answer, _ := io.ReadAll(client)
+	fmt.Print(string(answer))
+	client.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	_ = eng.Shutdown(ctx)
+}
