@@ -37,6 +37,9 @@ func (c *idleCmd) Run() error {
 	if err != nil {
 		return err
 	}
+	if c.Runs < 1 || c.Runs > maxRuns {
+		return fmt.Errorf("%d runs, want 1 to %d", c.Runs, maxRuns)
+	}
 	ctx, stop := untilInterrupted()
 	defer stop()
 	l, err := newLab(ctx)

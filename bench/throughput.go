@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -38,10 +37,15 @@ type timing struct {
 	Runs    int     `default:"5" help:"Runs, of which the medians are quoted."`
 }
 
+// Limits that keep a slip of the finger from taking days.
+const (
+	maxRuns    = 100
+	maxSeconds = 600
+)
+
 func (t timing) check() error {
-	const most = 600 // seconds
-	if t.Seconds <= 0 || t.Seconds > most || t.WarmUp < 0 || t.WarmUp > most || t.Runs < 1 || t.Runs > 100 {
-		return errors.New("want 1 to 100 runs of more than 0 and at most 600 seconds")
+	if t.Seconds <= 0 || t.Seconds > maxSeconds || t.WarmUp < 0 || t.WarmUp > maxSeconds || t.Runs < 1 || t.Runs > maxRuns {
+		return fmt.Errorf("want 1 to %d runs of more than 0 and at most %d seconds", maxRuns, maxSeconds)
 	}
 	return nil
 }
