@@ -133,6 +133,13 @@ type Sockets interface {
 	// does. No Send of the same connection may be unanswered.
 	TryWrite(fd int, p []byte) (int, error)
 
+	// Unsent returns how many of the bytes that were sent on fd the peer's
+	// kernel has not acknowledged or, over a Unix socket, the peer has not
+	// read; 0 where the system does not tell. Only 0 is exact: memory around
+	// the bytes may count as well, and an end that is not acknowledged. It
+	// means nothing on a connection that broke.
+	Unsent(fd int) int
+
 	LocalAddr(fd int) net.Addr
 	RemoteAddr(fd int) net.Addr
 

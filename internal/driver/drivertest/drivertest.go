@@ -44,6 +44,9 @@ type Fixture struct {
 
 	// Descriptors counts the open descriptors of this process.
 	Descriptors func() int
+
+	// TellsUnsent is true exactly when Unsent must not always return 0.
+	TellsUnsent bool
 }
 
 // clauses are the subtests in the order of the contract.
@@ -107,6 +110,7 @@ var clauses = []struct {
 	{"Now never goes back", nowMonotone},
 	{"Sockets tells addresses and sets options", socketsOptions},
 	{"TryWrite writes what fits and never blocks", tryWrite},
+	{"Unsent counts what the peer has not got", unsent},
 	{"Listen says what is wrong with which address", listenError},
 
 	{"many connections at once stay apart", storm},

@@ -165,6 +165,41 @@ func closeWrite(r *rig) {
 // endWrite half-closes an outside peer.
 func endWrite(p net.Conn) error { return p.(interface{ CloseWrite() error }).CloseWrite() }
 
+func unsent(r *rig) {
+	c, p := r.connect()
+	if n := r.d.Unsent(c.fd); n != 0 {
+		r.t.Errorf("Unsent is %d before anything was sent", n)
+	}
+	total := r.fill(c)
+	n := 0
+	r.during("another goroutine asks", func() error {
+		n = r.d.Unsent(c.fd)
+		return nil
+	})
+	if n < 0 || n == 0 && r.f.TellsUnsent {
+		r.t.Errorf("Unsent is %d while the peer does not read", n)
+	}
+	r.read(p, total)
+	c.sent()
+	r.arrives(c)
+	r.d.CloseWrite(c.id)
+	if err := r.end(p); err != io.EOF {
+		r.t.Errorf("the peer's flow ended with %v, want EOF", err)
+	}
+	r.arrives(c)
+}
+
+// arrives waits until the peer of c, which reads, has got all.
+func (r *rig) arrives(c *conn) {
+	r.t.Helper()
+	for end := time.Now().Add(patience); r.d.Unsent(c.fd) > 0; {
+		r.poll(time.Millisecond)
+		if time.Now().After(end) {
+			r.t.Fatalf("Unsent is %d for ever though the peer has read all", r.d.Unsent(c.fd))
+		}
+	}
+}
+
 func tryWrite(r *rig) {
 	c, p := r.connect()
 	piece := pattern(64<<10, 12)

@@ -16,6 +16,7 @@ import (
 var (
 	failAccept  func(*testing.T) func()
 	descriptors func() int
+	tellsUnsent bool
 )
 
 func TestDriverContractTCP(t *testing.T) {
@@ -44,6 +45,7 @@ func fixture(network, address string, listen func() (net.Listener, error)) drive
 		Reset:       reset,
 		FailAccept:  failAccept,
 		Descriptors: descriptors,
+		TellsUnsent: tellsUnsent,
 	}
 }
 

@@ -306,6 +306,9 @@ func TestCallsOnWhatIsNotThereAreHarmless(t *testing.T) {
 		if _, err := e.d.TryWrite(fd, nil); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("TryWrite(%d): %v", fd, err)
 		}
+		if n := e.d.Unsent(fd); n != 0 {
+			t.Errorf("Unsent(%d): %d", fd, n)
+		}
 		if a := e.d.RemoteAddr(fd); a != nil {
 			t.Errorf("RemoteAddr(%d): %v", fd, a)
 		}

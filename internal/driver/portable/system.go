@@ -171,6 +171,15 @@ func (s sockets) TryWrite(fd int, p []byte) (int, error) {
 	return tryWrite(c, p)
 }
 
+// Unsent returns how many bytes the peer has not got, where the system tells.
+func (s sockets) Unsent(fd int) int {
+	c, err := s.conn(fd)
+	if err != nil {
+		return 0
+	}
+	return unsent(c)
+}
+
 // LocalAddr returns the address of this side, or that of a listener.
 func (s sockets) LocalAddr(fd int) net.Addr {
 	switch v := s.system.get(fd); {

@@ -44,6 +44,7 @@ func fixture(t *testing.T, network string, system driver.System) drivertest.Fixt
 		},
 		FailAccept:  exhaustDescriptors,
 		Descriptors: descriptorCounter(t),
+		TellsUnsent: tellsUnsent(network),
 	}
 }
 

@@ -14,6 +14,9 @@ var systems = map[string]func() driver.System{
 	"kqueue": kqueueDouble,
 }
 
+// tellsUnsent is true: Linux tells what is unsent of every socket.
+func tellsUnsent(string) bool { return true }
+
 // descriptorCounter returns what counts the open descriptors of the process.
 func descriptorCounter(t *testing.T) func() int {
 	return func() int {

@@ -76,6 +76,7 @@ var breaches = []struct {
 		e.d.Shut(1, false)
 		e.d.TryWrite(fd, []byte{1})
 	}},
+	{"Unsent of descriptor 99", func(e *ear, _ int) { e.d.Unsent(99) }},
 	{"SetNoDelay of descriptor -1", func(e *ear, _ int) { e.d.SetNoDelay(-1, true) }},
 	{"SetKeepAlive of descriptor 99", func(e *ear, _ int) { e.d.SetKeepAlive(99, 0) }},
 	{"LocalAddr of descriptor 99", func(e *ear, _ int) { e.d.LocalAddr(99) }},

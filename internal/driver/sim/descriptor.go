@@ -163,6 +163,18 @@ func (s sockets) TryWrite(fd int, p []byte) (int, error) {
 	return n.write(n.descriptors.end(fd), p)
 }
 
+// Unsent returns how many bytes are on their way to the other side, which has
+// not read them.
+func (s sockets) Unsent(fd int) int {
+	n := s.net
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.usable(fd, "Unsent") == nil {
+		return 0
+	}
+	return n.ends.peek(n.ends.at(n.descriptors.end(fd) ^ 1)).in.len()
+}
+
 // LocalAddr returns the address of this side, or that of a listener.
 func (s sockets) LocalAddr(fd int) net.Addr {
 	n := s.net

@@ -40,6 +40,7 @@ func fixture(cfg sim.Config, network, address string) func(*testing.T) drivertes
 				return func() { n.SetFaults(cfg.Faults) }
 			},
 			Descriptors: n.Descriptors,
+			TellsUnsent: true,
 		}
 	}
 }
