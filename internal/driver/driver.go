@@ -168,9 +168,9 @@ type System interface {
 	// wrong with which address.
 	Listen(ctx context.Context, network, address string, o ListenOptions) (fd int, addr net.Addr, err error)
 
-	// File makes a file of a descriptor that Detach left open; the file
-	// owns it from then on. errors.ErrUnsupported if there is no file; fd
-	// stays the caller's then.
+	// File makes a file of a descriptor that Detach left open or that was
+	// accepted and never opened; the file owns it from then on. On an error,
+	// which is errors.ErrUnsupported where there are no files, fd is closed.
 	File(fd int) (*os.File, error)
 
 	// CloseListener closes what Listen made, and removes a Unix socket's

@@ -137,7 +137,8 @@ func (d *Descriptors) CloseListener(fd int) error {
 	return err
 }
 
-// File makes a file of fd, which the file owns from then on.
+// File makes a file of fd, which the file owns from then on. It fails only if
+// fd is negative.
 func (d *Descriptors) File(fd int) (*os.File, error) {
 	f := os.NewFile(uintptr(fd), "socket")
 	if f == nil {

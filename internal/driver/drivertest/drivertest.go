@@ -100,6 +100,7 @@ var clauses = []struct {
 	{"a descriptor number used again in the same batch does not see old events", descriptorReuse},
 	{"Detach leaves a working descriptor", detachWorks},
 	{"a file owns the descriptor that Detach left", fileOwns},
+	{"File gets rid of a descriptor that was never opened", fileOfUnopened},
 	{"Close closes what is open", closeCloses},
 
 	{"Poll of zero does not block", pollZero},

@@ -229,6 +229,28 @@ func TestFileOwnsADetachedConnection(t *testing.T) {
 	}
 }
 
+func TestAFileThatCannotBeMadeClosesTheConnection(t *testing.T) {
+	if failAccept == nil {
+		t.Skip("descriptors are not limited here")
+	}
+	e := newEar(t, driver.ListenOptions{})
+	c := e.connect()
+	e.d.Detach(1)
+	e.until("Closed", func() bool { return e.closed == 1 })
+	restore := failAccept(t)
+	f, err := e.system.File(e.fds[0])
+	restore()
+	if f != nil || err == nil {
+		t.Fatalf("File: %v, %v", f, err)
+	}
+	if _, err := c.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("the peer reads: %v", err)
+	}
+	if _, err := e.system.File(e.fds[0]); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("a second File: %v", err)
+	}
+}
+
 func TestCloseListenerRemovesTheSocketFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	s := portable.New()

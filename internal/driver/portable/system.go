@@ -99,21 +99,18 @@ func (s *System) CloseListener(fd int) error {
 	return ln.Close()
 }
 
-// File makes a file of a descriptor that was detached. Where package net
-// cannot (on Windows), the error is errors.ErrUnsupported and the descriptor
-// stays the caller's, who may Open it again.
+// File makes a file of a descriptor that was detached or never opened. Where
+// package net cannot (on Windows), the error is errors.ErrUnsupported and the
+// connection is closed.
 func (s *System) File(fd int) (*os.File, error) {
 	c, ok := s.get(fd).conn.(interface{ File() (*os.File, error) })
 	if !ok {
 		return nil, fmt.Errorf("file of descriptor %d: %w", fd, net.ErrClosed)
 	}
 	f, err := c.File()
-	if err != nil {
-		return nil, err
-	}
 	// The file has a descriptor of its own for the same connection.
 	s.remove(fd).conn.Close()
-	return f, nil
+	return f, err
 }
 
 // add gives v a number.

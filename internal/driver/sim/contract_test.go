@@ -82,7 +82,7 @@ var breaches = []struct {
 	{"LocalAddr of descriptor 99", func(e *ear, _ int) { e.d.LocalAddr(99) }},
 	{"RemoteAddr of descriptor 99", func(e *ear, _ int) { e.d.RemoteAddr(99) }},
 	{"Take of descriptor 4, which a driver still holds", func(e *ear, fd int) { e.net.Take(fd) }},
-	{"File of descriptor 4, which was not detached", func(e *ear, fd int) { e.net.File(fd) }},
+	{"File of descriptor 4, which a driver still holds", func(e *ear, fd int) { e.net.File(fd) }},
 	{"Poll from inside Poll", func(e *ear, _ int) {
 		e.onAccepted = func(int) { e.d.Poll(0) }
 		e.net.Dial(e.addr)
@@ -336,6 +336,38 @@ func TestDetachReportsWhatWasTakenAndLeavesTheRest(t *testing.T) {
 			t.Errorf("%d descriptors are open", n)
 		}
 		e.clean()
+	}
+}
+
+func TestFileClosesADescriptorThatNoDriverHolds(t *testing.T) {
+	for _, opened := range []bool{false, true} {
+		e := newEar(t, sim.Config{})
+		p, err := e.net.Dial(e.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.poll()
+		fd := e.accepted[0]
+		if opened {
+			if err := e.d.Open(1, fd); err != nil {
+				t.Fatal(err)
+			}
+			e.d.Detach(1)
+			e.poll()
+		}
+		if _, err := e.net.File(fd); !errors.Is(err, errors.ErrUnsupported) {
+			t.Errorf("File: %v", err)
+		}
+		if n := e.net.Descriptors(); n != 1 {
+			t.Errorf("%d descriptors are open", n)
+		}
+		if _, err := p.TryRead(make([]byte, 1)); err != io.EOF {
+			t.Errorf("the peer read: %v", err)
+		}
+		e.clean()
+		if _, err := e.net.File(fd); !isErrno(err, syscall.EBADF) {
+			t.Errorf("a second File: %v", err)
+		}
 	}
 }
 

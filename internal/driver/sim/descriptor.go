@@ -98,29 +98,40 @@ func (n *Network) Options(fd int) (noDelayOn bool, keepAlive time.Duration, err 
 func (n *Network) Take(fd int) (net.Conn, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	e := n.usable(fd, "Take")
-	if e == nil {
-		return nil, syscall.EBADF
+	i, err := n.loose(fd, "Take")
+	if err != nil {
+		return nil, err
 	}
-	if e.state != detached && e.state != accepted {
-		n.violate("Take of descriptor %d, which a driver still holds", fd)
-		return nil, fmt.Errorf("sim: descriptor %d: %w", fd, syscall.EBUSY)
-	}
-	i := n.descriptors.end(fd)
 	n.descriptors.release(fd)
+	e := n.ends.at(i)
 	e.fd, e.state = -1, outside
 	return &Peer{n, i, e.generation}, nil
 }
 
-// File fails with errors.ErrUnsupported, for there is no file behind a
-// simulated descriptor. It stays the caller's, who may Take it.
+// File closes descriptor fd, which was detached or never opened, and fails
+// with errors.ErrUnsupported, for there is no file behind a simulated one.
 func (n *Network) File(fd int) (*os.File, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if e := n.usable(fd, "File"); e != nil && e.state != detached {
-		n.violate("File of descriptor %d, which was not detached", fd)
+	i, err := n.loose(fd, "File")
+	if err != nil {
+		return nil, err
 	}
+	n.close(i, false)
 	return nil, fmt.Errorf("sim: descriptor %d has no file: %w", fd, errors.ErrUnsupported)
+}
+
+// loose returns the end behind descriptor fd, which no driver may hold.
+func (n *Network) loose(fd int, call string) (uint32, error) {
+	e := n.usable(fd, call)
+	if e == nil {
+		return 0, syscall.EBADF
+	}
+	if e.state != detached && e.state != accepted {
+		n.violate("%s of descriptor %d, which a driver still holds", call, fd)
+		return 0, fmt.Errorf("sim: descriptor %d: %w", fd, syscall.EBUSY)
+	}
+	return n.descriptors.end(fd), nil
 }
 
 // usable returns the end behind descriptor fd, or records a violation and
