@@ -22,8 +22,8 @@
 // # Writing
 //
 // Write copies to the end of the buffer. Malloc reserves room there, to be
-// filled in place. Append, AppendBlock and AppendBuffer link bytes that exist
-// already. Buffers shows what there is to send; Skip and Release follow when it
+// filled in place. Append and AppendBlock link bytes that exist already, and so
+// does AppendBuffer with large pieces. Buffers shows what there is to send; Skip and Release follow when it
 // is sent. More may be written meanwhile: bytes once written never move or
 // change while they are unread and nobody peeks over a seam.
 //
@@ -35,7 +35,8 @@
 //     that came to it, whole and unlent, by Slice or AppendBuffer; and there
 //     only behind everything that was ever written.
 //   - A piece pins the whole block it lies in: 10 bytes of a 64 KiB block hold
-//     64 KiB. Compact is for a buffer that is to rest in such a state.
+//     64 KiB. Compact is for a buffer that is to rest in such a state, and
+//     AppendBuffer copies such pieces.
 //   - Memory given to Append stays the caller's; the buffer forgets it when it
 //     is consumed and released.
 //   - Every block is counted. [Pool.Live] is 0 when all buffers are closed and

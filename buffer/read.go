@@ -93,8 +93,9 @@ func (b *LinkBuffer) IndexByte(delim byte, from int) int {
 }
 
 // Slice moves the next n bytes to the end of dst without a copy. The blocks
-// they lie in stay alive for as long as b or dst needs them. The error is
-// ErrShort if there are fewer; dst must not be b.
+// they lie in stay alive for as long as b or dst needs them: a few bytes keep
+// a whole block, of 64 KiB perhaps. AppendBuffer and Write copy what is small.
+// The error is ErrShort if there are fewer; dst must not be b.
 func (b *LinkBuffer) Slice(dst *LinkBuffer, n int) error {
 	if err := b.check(n); err != nil {
 		return err

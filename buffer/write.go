@@ -78,11 +78,23 @@ func (b *LinkBuffer) AppendBlock(blk *Block, p []byte) {
 	b.n += len(p)
 }
 
-// AppendBuffer moves all unread bytes of src to the end without a copy. src
+// AppendBuffer moves all unread bytes of src to the end: large pieces without
+// a copy, but a piece that would fit into a smaller block than the one it lies
+// in is copied, so that what is queued does not hold many times its size. src
 // is empty then. If src is b, nothing happens.
 func (b *LinkBuffer) AppendBuffer(src *LinkBuffer) {
-	if src != b {
-		_ = src.Slice(b, src.n) // cannot fail
+	if src == b {
+		return
+	}
+	for src.n > 0 {
+		r := src.read
+		p := r.unread()
+		if r.blk != nil && classOf(len(p)) < r.blk.class {
+			_, _ = b.Write(p)
+			_ = src.Skip(len(p)) // cannot fail
+		} else {
+			_ = src.Slice(b, len(p)) // cannot fail
+		}
 	}
 }
 

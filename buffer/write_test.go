@@ -3,6 +3,7 @@ package buffer
 import (
 	"bytes"
 	"runtime"
+	"strings"
 	"testing"
 	"weak"
 )
@@ -225,6 +226,64 @@ func TestAppendBufferMovesEverything(t *testing.T) {
 		}
 		src.Close()
 	}
+}
+
+func TestAppendBufferDoesNotPinLargeBlocksForSmallPieces(t *testing.T) {
+	for _, size := range []int{1, 100, 5000} {
+		for _, lent := range []bool{false, true} {
+			p := newPool(t)
+			b, in, piece := newBuffer(p), newBuffer(p), newBuffer(p)
+			content, total := pattern(size), 300*size
+			for range 300 {
+				scratch := p.Get(sizeLarge) // as if the last one were kept elsewhere
+				in.AppendBlock(scratch, scratch.Bytes()[:copy(scratch.Bytes(), content)])
+				scratch.Release()
+				if err := in.Slice(piece, size); err != nil {
+					t.Fatal(err)
+				}
+				var peeked []byte
+				if lent {
+					peeked = piece.Bytes()
+				}
+				b.AppendBuffer(piece)
+				scribble(p)
+				if lent && !bytes.Equal(peeked, content) {
+					t.Fatal("a loan ended before Release")
+				}
+				piece.Release()
+				in.Release()
+			}
+			if held := p.LiveBytes(); held > int64(total)+sizeLarge {
+				t.Errorf("%d bytes in pieces of %d hold %d", total, size, held)
+			}
+			wantAll(t, b, strings.Repeat(string(content), 300))
+			b.Close()
+		}
+	}
+}
+
+func TestAppendBufferLinksLargePieces(t *testing.T) {
+	p := newPool(t)
+	b, src := newBuffer(p, "dst"), newBuffer(p)
+	scratch := p.Get(sizeLarge)
+	large, small := scratch.Bytes()[:sizeMedium+1], scratch.Bytes()[sizeMedium+1:][:sizeMedium]
+	own := []byte("the caller's")
+	src.AppendBlock(scratch, large)
+	src.AppendBlock(scratch, small)
+	src.Append(own)
+	b.AppendBuffer(src)
+	pieces := b.Buffers(nil, 10)
+	for i, same := range map[int][]byte{1: large, len(pieces) - 1: own} {
+		if &pieces[i][0] != &same[0] {
+			t.Errorf("piece %d was copied", i)
+		}
+	}
+	if &pieces[2][0] == &small[0] {
+		t.Error("a small piece was linked")
+	}
+	wantAll(t, b, "dst"+string(scratch.Bytes()[:2*sizeMedium+1])+string(own))
+	b.Close()
+	scratch.Release()
 }
 
 func TestEchoDoesNotAllocate(t *testing.T) {
