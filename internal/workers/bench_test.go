@@ -122,9 +122,11 @@ func BenchmarkOne(b *testing.B) {
 func BenchmarkStrand(b *testing.B) {
 	p := benchPool(b)
 	var s Strand
+	var left atomic.Int64
+	job := func() { left.Add(-1) }
 	for b.Loop() {
-		p.Go(&s, func() {})
-		for s.Pending() > 1000 {
+		p.Go(&s, job)
+		for left.Add(1); left.Load() > 1000; {
 			time.Sleep(10 * time.Microsecond)
 		}
 	}

@@ -62,9 +62,6 @@ func (p *Pool) work(w *worker) {
 // next puts the strand that w ran last, if it is not done with, behind the
 // others and waits for a strand to run. It returns false when w is to end.
 func (p *Pool) next(w *worker) bool {
-	if w.strand != nil {
-		w.strand.pause()
-	}
 	for {
 		p.mu.Lock()
 		if w.strand != nil {
@@ -99,17 +96,12 @@ func (p *Pool) run(s *Strand) (idle bool) {
 		if p.abandoned.Load() {
 			s.Drop()
 		}
-		if job := s.start(); job != nil {
-			p.protect(job)
-			continue
-		}
-		if s.OnIdle != nil {
-			p.protect(s.OnIdle)
-		}
-		if s.retire() {
+		job := s.start()
+		if job == nil {
 			p.leave()
 			return true
 		}
+		p.protect(job)
 	}
 	return false
 }

@@ -39,16 +39,37 @@ func wantStats(t *testing.T, p *Pool, want Stats) {
 	}
 }
 
-func wantPending(t *testing.T, s *Strand, want int) {
+// waiting returns how many jobs of s have not started.
+func waiting(s *Strand) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for at := s.head; at != nil; at = at.next {
+		n++
+	}
+	return n
+}
+
+func wantWaiting(t *testing.T, s *Strand, want int) {
 	t.Helper()
 	synctest.Wait()
-	if n := s.Pending(); n != want {
-		t.Fatalf("%d jobs are pending, want %d", n, want)
+	if n := waiting(s); n != want {
+		t.Fatalf("%d jobs wait, want %d", n, want)
+	}
+}
+
+// wantIdle checks that s has nothing to do and owns nothing.
+func wantIdle(t *testing.T, s *Strand) {
+	t.Helper()
+	synctest.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.active || s.head != nil || s.tail != nil || s.next != nil {
+		t.Fatal("the strand is not idle")
 	}
 }
 
 func TestStrandIsSmall(t *testing.T) {
-	if n := unsafe.Sizeof(Strand{}); n > 48 {
+	if n := unsafe.Sizeof(Strand{}); n > 40 {
 		t.Fatalf("a Strand has %d bytes", n)
 	}
 }
@@ -119,7 +140,7 @@ func TestBatchIsHandedOverBySubmit(t *testing.T) {
 		if ran.Load() != 0 {
 			t.Fatal("a job ran before Submit")
 		}
-		wantPending(t, &strands[7], 4)
+		wantWaiting(t, &strands[7], 4)
 		b.Submit()
 		synctest.Wait()
 		if ran.Load() != 151 {
@@ -164,59 +185,12 @@ func TestLimitBelowOneMeansOne(t *testing.T) {
 	})
 }
 
-func TestPendingCountsTheRunningJob(t *testing.T) {
-	inBubble(t, 2, func(t *testing.T, p *Pool) {
-		var s Strand
-		gate := make(chan struct{})
-		for range budget + 2 {
-			p.Go(&s, func() { <-gate })
-		}
-		for n := budget + 2; n > 0; n-- {
-			wantPending(t, &s, n)
-			gate <- struct{}{}
-		}
-		wantPending(t, &s, 0)
-	})
-}
-
-func TestOnIdleFollowsTheLastJob(t *testing.T) {
-	inBubble(t, 4, func(t *testing.T, p *Pool) {
-		var log []string // plain: OnIdle and jobs must not overlap
-		gate := make(chan struct{})
-		var s Strand
-		idles := 0
-		s.OnIdle = func() {
-			log = append(log, "idle")
-			if idles++; idles == 1 {
-				if s.Pending() != 0 {
-					t.Error("a job is pending when the strand is idle")
-				}
-				p.Go(&s, func() { log = append(log, "from idle") })
-				<-gate
-			}
-		}
-		p.Go(&s, func() { log = append(log, "a") })
-		synctest.Wait()
-		p.Go(&s, func() { log = append(log, "b") }) // while OnIdle is still running
-		wantPending(t, &s, 2)
-		close(gate)
-		synctest.Wait()
-		p.Go(&s, func() { log = append(log, "c") })
-		synctest.Wait()
-		if want := strings.Fields("a idle from idle b idle c idle"); strings.Join(log, " ") != strings.Join(want, " ") {
-			t.Fatalf("ran %q", log)
-		}
-	})
-}
-
 func TestDropForgetsWhatHasNotStarted(t *testing.T) {
 	inBubble(t, 1, func(t *testing.T, p *Pool) {
 		gate := make(chan struct{})
 		var ran []string
 		job := func(name string) func() { return func() { <-gate; ran = append(ran, name) } }
 		var busy, queued Strand
-		busy.OnIdle = func() { ran = append(ran, "busy idle") }
-		queued.OnIdle = func() { ran = append(ran, "queued idle") }
 		p.Go(&busy, job("first"))
 		p.Go(&busy, job("dropped"))
 		p.Go(&busy, job("dropped"))
@@ -228,13 +202,14 @@ func TestDropForgetsWhatHasNotStarted(t *testing.T) {
 		if n := queued.Drop(); n != 1 {
 			t.Errorf("dropped %d jobs of the waiting strand", n)
 		}
-		wantPending(t, &busy, 1)
-		wantPending(t, &queued, 0)
+		wantWaiting(t, &busy, 0)
+		wantWaiting(t, &queued, 0)
 		close(gate)
-		synctest.Wait()
+		wantIdle(t, &busy)
+		wantIdle(t, &queued)
 		p.Go(&queued, job("later"))
 		synctest.Wait()
-		want := []string{"first", "busy idle", "queued idle", "later", "queued idle"}
+		want := []string{"first", "later"}
 		if !slices.Equal(ran, want) {
 			t.Fatalf("ran %q, want %q", ran, want)
 		}
@@ -257,8 +232,8 @@ func TestLongStrandIsFair(t *testing.T) {
 			if n != budget {
 				t.Errorf("another strand ran after %d jobs", n)
 			}
-			if p := long.Pending(); p != 9*budget {
-				t.Errorf("%d jobs of the long strand are pending", p)
+			if n := waiting(&long); n != 9*budget {
+				t.Errorf("%d jobs of the long strand wait", n)
 			}
 		})
 		b.Submit()
@@ -336,14 +311,13 @@ func TestPanicIsReportedAndStopsNothing(t *testing.T) {
 			reports = append(reports, v.(string))
 		})
 		var s Strand
-		s.OnIdle = func() { panic("idle") }
 		ran := false
 		p.Go(&s, func() { panic("job") })
 		p.Go(&s, func() { ran = true })
 		if err := p.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if !ran || !slices.Equal(reports, []string{"job", "idle"}) {
+		if !ran || !slices.Equal(reports, []string{"job"}) {
 			t.Fatalf("ran: %v, reports: %q", ran, reports)
 		}
 	})
@@ -352,16 +326,15 @@ func TestPanicIsReportedAndStopsNothing(t *testing.T) {
 func TestGoexitLosesNeitherStrandNorSlot(t *testing.T) {
 	inBubble(t, 2, func(t *testing.T, p *Pool) {
 		var s, other Strand
-		ran, idles := 0, 0
-		s.OnIdle = func() { idles++ }
+		ran := 0
 		for range 3 {
 			p.Go(&s, runtime.Goexit)
 			p.Go(&s, func() { ran++ })
 		}
 		p.Go(&s, runtime.Goexit)
-		wantPending(t, &s, 0)
-		if ran != 3 || idles == 0 {
-			t.Fatalf("%d jobs and %d OnIdle ran", ran, idles)
+		wantIdle(t, &s)
+		if ran != 3 {
+			t.Fatalf("%d jobs ran", ran)
 		}
 		gate := make(chan struct{})
 		p.Go(&s, func() { <-gate })
@@ -399,10 +372,7 @@ func TestStress(t *testing.T) {
 	var panics atomic.Int64
 	p := New(6, time.Millisecond, func(any, []byte) { panics.Add(1) })
 	var strands [16]Strand
-	var accepted, ended, idles atomic.Int64
-	for i := range strands {
-		strands[i].OnIdle = func() { idles.Add(1) }
-	}
+	var accepted, ended atomic.Int64
 	var wg sync.WaitGroup
 	var wantPanics atomic.Int64
 	for seed := range uint64(4) {
@@ -448,13 +418,13 @@ func TestStress(t *testing.T) {
 	if err := p.Close(ctx); err != nil {
 		t.Fatalf("%v: %+v", err, p.Stats())
 	}
-	if accepted.Load() != ended.Load() || panics.Load() != wantPanics.Load() || idles.Load() == 0 {
-		t.Fatalf("accepted %d, ended %d, panics %d of %d, idle %d",
-			accepted.Load(), ended.Load(), panics.Load(), wantPanics.Load(), idles.Load())
+	if accepted.Load() != ended.Load() || panics.Load() != wantPanics.Load() {
+		t.Fatalf("accepted %d, ended %d, panics %d of %d",
+			accepted.Load(), ended.Load(), panics.Load(), wantPanics.Load())
 	}
 	for i := range strands {
-		if n := strands[i].Pending(); n != 0 {
-			t.Fatalf("strand %d: %d jobs are pending", i, n)
+		if n := waiting(&strands[i]); n != 0 {
+			t.Fatalf("strand %d: %d jobs wait", i, n)
 		}
 	}
 }
