@@ -112,10 +112,11 @@ const (
 	workersPerProc    = 256
 	workerIdle        = 10 * time.Second // an unused worker goroutine ends after it
 
-	// finWait bounds the wait for the peer's FIN after ours when the peer
-	// took everything at once. Closing before the peer's last bytes were
-	// read makes the kernel send a reset, which can overtake what was
-	// written; half a second is what package net/http grants, too.
+	// finWait bounds the wait for the peer's FIN after ours, once its kernel
+	// has all bytes. Closing before the peer's last bytes were read makes
+	// our kernel send a reset, upon which some systems throw away what the
+	// application has not read; half a second is what package net/http
+	// grants, too. A peer that proved slow gets the whole linger time.
 	finWait = 500 * time.Millisecond
 
 	// maxIdle is what slot.idle can hold.

@@ -80,29 +80,16 @@ func (c Conn) notify(s *slot) {
 	l.wake()
 }
 
-// request asks the loop for w, if the connection has not begun to close.
-func (c Conn) request(w request) error {
-	s, err := c.lockOpen()
-	if err != nil {
-		return err
-	}
-	s.want |= w
-	c.notify(s)
-	return nil
-}
-
 // Close ends the connection in order: what was written before is still sent,
 // for Config.LingerTimeout at most, and then the descriptor is closed and
 // OnClose called with nil. Writes after Close fail, and OnData is not called
 // any more.
-func (c Conn) Close() error { return c.close(nil) }
-
-func (c Conn) close(cause error) error {
+func (c Conn) Close() error {
 	s, err := c.lockOpen()
 	if err != nil {
 		return err
 	}
-	c.ch.loop.beginClose(c.ch, uint32(c.key&slotMask), cause)
+	c.ch.loop.beginClose(c.ch, uint32(c.key&slotMask), nil)
 	c.notify(s)
 	return nil
 }
@@ -148,7 +135,6 @@ func (c Conn) CloseWrite() error {
 		return err
 	}
 	s.flags |= flagFinWanted
-	s.want |= wantSettle
 	c.notify(s)
 	return nil
 }
@@ -173,14 +159,21 @@ func (c Conn) pause(reason connFlags, on bool) error {
 		return nil
 	}
 	s.flags ^= reason
-	s.want |= wantRead
 	c.notify(s)
 	return nil
 }
 
 // Wake has the loop call OnData with what is unread, even if that is nothing.
 // Several calls before the loop comes to it make one.
-func (c Conn) Wake() error { return c.request(wantWake) }
+func (c Conn) Wake() error {
+	s, err := c.lockOpen()
+	if err != nil {
+		return err
+	}
+	s.want |= wantWake
+	c.notify(s)
+	return nil
+}
 
 // Execute has the connection's loop call fn, after the functions given before
 // and never during a callback. If the connection has ended by then, fn is not

@@ -20,7 +20,6 @@ func (c Conn) SetWaterMarks(low, high, limit int) error {
 		return err
 	}
 	c.act().marks = &waterMarks{low, high, limit}
-	s.want |= wantRead
 	c.notify(s)
 	return nil
 }
@@ -65,6 +64,8 @@ func (c Conn) writable(n int) (*slot, error) {
 		return nil, err
 	}
 	switch w := c.ch.loop.water(c.refs().act); {
+	case s.flags&flagWriteBroken != 0:
+		err = c.act().cause
 	case s.flags&flagFinWanted != 0:
 		err = ErrWriteClosed
 	case s.flags&flagWriteLate != 0:
@@ -87,9 +88,7 @@ func (c Conn) wrote(s *slot, n int) {
 	s.pending += n
 	if s.flags&flagHigh == 0 && s.pending > c.ch.loop.water(c.refs().act).high {
 		s.flags |= flagHigh
-		s.want |= wantRead
 	}
-	s.want |= wantFlush
 	c.notify(s)
 }
 
@@ -98,8 +97,11 @@ func (c Conn) wrote(s *slot, n int) {
 // ErrClosed, ErrWriteClosed, ErrWriteLimit or ErrWriteTimeout. From another
 // goroutine, while the loop sleeps and nothing is queued, it writes to the
 // descriptor itself, which saves waking the loop.
-func (c Conn) Write(p []byte) (int, error) {
-	s, err := c.writable(len(p))
+func (c Conn) Write(p []byte) (int, error) { return c.write(p, len(p)) }
+
+// write is Write, with n bytes in place of len(p) held against the limit.
+func (c Conn) write(p []byte, n int) (int, error) {
+	s, err := c.writable(n)
 	if err != nil {
 		return 0, err
 	}
@@ -120,18 +122,31 @@ func (c Conn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// writeNow writes what the descriptor takes at once. On an error it unlocks s
-// and ends the connection.
+// writeNow writes what the descriptor takes at once. On an error it unlocks s.
 func (c Conn) writeNow(s *slot, p []byte) (int, error) {
 	l := c.ch.loop
 	n, err := l.drv.TryWrite(int(s.fd), p)
 	if err != nil {
-		c.abortLocked(s, err)
+		c.writeFailed(s, err)
+		c.notify(s)
 		return 0, err
 	}
 	l.bytesDirect.Add(int64(n))
 	s.active = l.time()
 	return n, nil
+}
+
+// writeFailed notes that nothing can be sent any more, with s locked: what
+// waits is dropped and writes fail. What the peer sent before, such as the
+// reason why it refuses more, is still received, for finWait at most.
+func (c Conn) writeFailed(s *slot, err error) {
+	a := c.act()
+	a.end(err)
+	a.out.Close()
+	s.pending = 0
+	s.flags = s.flags&^flagSending | flagWriteBroken
+	s.writeEnd = c.ch.loop.deadline(finWait)
+	s.want |= wantTimer
 }
 
 // WriteString is Write for a string.
@@ -177,10 +192,10 @@ func (c Conn) Append(p []byte) error {
 	return nil
 }
 
-// WriteBuffer queues all unread bytes of src without a copy and leaves src
-// empty. src is what Malloc, Write and Append have composed, or what
-// LinkBuffer.Slice took from another connection's input. With an error src
-// keeps its bytes.
+// WriteBuffer queues all unread bytes of src and leaves src empty. src is what
+// Malloc, Write and Append have composed, or what LinkBuffer.Slice took from
+// another connection's input. Nothing is copied but pieces that are small for
+// the block that they would keep. With an error src keeps its bytes.
 func (c Conn) WriteBuffer(src *buffer.LinkBuffer) error {
 	n := src.Len()
 	s, err := c.writable(n)

@@ -18,13 +18,12 @@ func (c Conn) Detach(fn func(f *os.File, unread []byte, err error)) error {
 		return err
 	}
 	a := c.act()
-	if a.detach != nil || a.view != nil {
+	if fn == nil || a.detach != nil || a.view != nil {
 		s.mu.Unlock()
-		return errors.New("sluice: Detach after Detach or NetConn")
+		return errors.New("sluice: Detach with a nil function, or after Detach or NetConn")
 	}
 	a.detach = fn
 	s.flags |= flagDetach
-	s.want |= wantSettle
 	c.notify(s)
 	return nil
 }
@@ -33,7 +32,7 @@ func (c Conn) Detach(fn func(f *os.File, unread []byte, err error)) error {
 func (l *eventLoop) letGo(ch *chunk, i uint32, s *slot) {
 	ch.conn(i).act().end(ErrDetached)
 	l.leaving(ch, i, s)
-	s.mu.Unlock()
+	s.mu.Unlock() // there is no view to tell
 	l.drv.Detach(driver.ID(ch.base + i))
 }
 

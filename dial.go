@@ -27,6 +27,9 @@ type dialing struct {
 // addresses, they are tried in order. It must not be called from a callback:
 // there, use Conn.Dial.
 func (e *Engine) Dial(ctx context.Context, network, address string, h Handler) (Conn, error) {
+	if ctx == nil || h == nil {
+		return Conn{}, errDialNil
+	}
 	addrs, err := resolve(ctx, network, address)
 	if err != nil {
 		return Conn{}, err
@@ -40,15 +43,30 @@ func (e *Engine) Dial(ctx context.Context, network, address string, h Handler) (
 	d := &dialing{network: network, addrs: addrs, route: newRoute(e, h, nil)}
 	d.done = func(c Conn, err error) { ch <- outcome{c, err} }
 	l.do(func() { l.dial(ctx, d) })
-	o := <-ch
-	return o.c, o.err
+	select {
+	case o := <-ch:
+		return o.c, o.err
+	case <-ctx.Done():
+	}
+	// The loop is told as well, but it may be busy.
+	go func() {
+		if o := <-ch; o.err == nil {
+			_ = o.c.Abort()
+		}
+	}()
+	return Conn{}, &net.OpError{Op: "dial", Net: network, Addr: addrs[0], Err: context.Cause(ctx)}
 }
+
+var errDialNil = errors.New("sluice: dial: the context, the handler or the function is nil")
 
 // Dial connects as Engine.Dial does, on c's own loop and without waiting:
 // done is called on that loop with the new connection or the error. A proxy
 // that dials like this has both of its connections on one loop. Names are
 // resolved by another goroutine.
 func (c Conn) Dial(ctx context.Context, network, address string, h Handler, done func(Conn, error)) error {
+	if ctx == nil || h == nil || done == nil {
+		return errDialNil
+	}
 	s, err := c.lock()
 	if err != nil {
 		return err
@@ -163,6 +181,11 @@ func (l *eventLoop) Connected(id driver.ID, fd int, err error) {
 		return
 	}
 	d.unwatch()
+	if err == nil && a.ended { // cancelled meanwhile
+		s.fd = int32(fd)
+		l.shut(ch, i, s, true)
+		return
+	}
 	if err != nil { // the driver has forgotten it already
 		a.end(err)
 		l.leaving(ch, i, s)

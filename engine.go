@@ -14,7 +14,8 @@ import (
 
 // Engine is a set of event loops with the connections they serve. Its methods
 // may be called from any goroutine, but those that say they wait must not be
-// called from a callback, which would wait for itself.
+// called from a callback or, Shutdown and Close, from an offloaded job: they
+// would wait for themselves. There, use a goroutine of its own.
 type Engine struct {
 	cfg   Config
 	water waterMarks
@@ -271,6 +272,7 @@ func (l *eventLoop) abandon(err error) {
 			free := s.state == stateFree
 			if !free {
 				ch.conn(i).act().end(err)
+				l.tellView(ch, i, s)
 				l.leaving(ch, i, s)
 			}
 			s.mu.Unlock()

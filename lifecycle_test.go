@@ -386,9 +386,10 @@ func TestWritesFromOtherGoroutinesArriveInOrder(t *testing.T) {
 		if err != nil || !bytes.Equal(got, want) {
 			t.Errorf("%d of %d bytes, %v", len(got), len(want), err)
 		}
-		if out := e.Stats().Loops; out[0].BytesOut+out[1].BytesOut != int64(len(want)) {
-			t.Errorf("the statistics count %d and %d bytes", out[0].BytesOut, out[1].BytesOut)
-		}
+		eventually(t, "the statistics to count every byte", func() bool {
+			out := e.Stats().Loops
+			return out[0].BytesOut+out[1].BytesOut == int64(len(want))
+		})
 	})
 }
 

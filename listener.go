@@ -3,8 +3,8 @@ package sluice
 import (
 	"context"
 	"fmt"
+	"math"
 	"net"
-	"runtime"
 	"sync"
 	"time"
 
@@ -25,7 +25,6 @@ type Listener struct {
 	acceptors []*acceptor
 	closing   sync.Once
 	closed    chan struct{}
-	err       error // of closing, once closed is
 }
 
 // acceptor is a listener's part in one loop: a descriptor.
@@ -36,6 +35,7 @@ type acceptor struct {
 	id      driver.ID // in loop.acceptors
 	route   *route
 	perLoop bool          // true exactly when loop keeps what it accepts
+	stopped bool          // true exactly when stop was called, perhaps before start
 	backoff time.Duration // how long the present pause is, 0 while accepting
 	timer   *Timer        // ends the pause
 }
@@ -71,11 +71,10 @@ func (l *eventLoop) bind(r *route) uint32 {
 	if ix.used++; ix.used > 1 {
 		return ix.at
 	}
-	for at, other := range l.routes {
-		if other == nil {
-			l.routes[at], ix.at = r, uint32(at)
-			return ix.at
-		}
+	if n := len(l.freeRoutes); n > 0 {
+		ix.at, l.freeRoutes = l.freeRoutes[n-1], l.freeRoutes[:n-1]
+		l.routes[ix.at] = r
+		return ix.at
 	}
 	l.routes = append(l.routes, r)
 	ix.at = uint32(len(l.routes) - 1)
@@ -87,13 +86,15 @@ func (l *eventLoop) unbind(at uint32) {
 	ix := &l.routes[at].index[l.index]
 	if ix.used--; ix.used == 0 {
 		l.routes[at] = nil
+		l.freeRoutes = append(l.freeRoutes, at)
 	}
 }
 
 // Listen accepts connections on a network, "tcp", "tcp4", "tcp6" or "unix",
 // and address, such as "127.0.0.1:7000", ":0" or a path, and has h serve
 // them. It may be called several times, with the same handler or others. It
-// returns when the kernel queues connections.
+// returns when the kernel queues connections. It waits for the loops, so it
+// must not be called from a callback.
 func (e *Engine) Listen(network, address string, h Handler) (*Listener, error) {
 	return e.ListenContext(context.Background(), network, address, h)
 }
@@ -142,15 +143,27 @@ func (e *Engine) bindListener(ctx context.Context, network, address string, h Ha
 	}
 	ln := &Listener{eng: e, closed: make(chan struct{})}
 	opts := driver.ListenOptions{ReusePort: perLoop, NoDelay: true, KeepAlive: e.cfg.KeepAlive}
+	if perLoop {
+		// Sharing the port among our loops must not let a second server
+		// share it, too: both would get a part of the connections.
+		alone := opts
+		alone.ReusePort = false
+		fd, addr, err := e.sys.Listen(ctx, network, address, alone)
+		if err != nil {
+			return nil, err
+		}
+		if err := e.sys.CloseListener(fd); err != nil {
+			return nil, err
+		}
+		address = addr.String() // port 0 is one port for all
+	}
 	for _, l := range loops {
 		fd, addr, err := e.sys.Listen(ctx, network, address, opts)
 		if err != nil {
 			ln.closeDescriptors()
 			return nil, err
 		}
-		if ln.addr == nil {
-			ln.addr, address = addr, addr.String() // port 0 is one port for all
-		}
+		ln.addr = addr
 		ln.acceptors = append(ln.acceptors, &acceptor{ln: ln, loop: l, fd: fd, perLoop: perLoop})
 	}
 	if err := e.add(ln); err != nil {
@@ -175,9 +188,7 @@ func (e *Engine) acceptPerLoop(network string) bool {
 	case AcceptPerLoop:
 		return true
 	}
-	// macOS and the other BSDs give every connection to the listener bound
-	// last; Linux and FreeBSD's SO_REUSEPORT_LB spread them.
-	return runtime.GOOS == "linux"
+	return kernelSpreads
 }
 
 // mainLoop returns the loop that accepts for the others.
@@ -228,12 +239,12 @@ func (ln *Listener) Close() error {
 		a.loop.do(func() { a.stop(); wg.Done() })
 	}
 	wg.Wait()
-	ln.err = ln.closeDescriptors()
+	err := ln.closeDescriptors()
 	ln.eng.mu.Lock()
 	delete(ln.eng.listeners, ln)
 	ln.eng.mu.Unlock()
 	close(ln.closed)
-	return ln.err
+	return err
 }
 
 func (ln *Listener) closeDescriptors() (err error) {
@@ -248,8 +259,8 @@ func (ln *Listener) closeDescriptors() (err error) {
 // start enters the acceptor into its loop and begins to accept.
 func (a *acceptor) start() error {
 	l := a.loop
-	if l.ended.Load() {
-		return ErrEngineClosed
+	if a.stopped || l.ended.Load() {
+		return ErrClosed // its descriptor may be another's by now
 	}
 	a.id = driver.ID(len(l.acceptors))
 	for id, other := range l.acceptors {
@@ -266,6 +277,7 @@ func (a *acceptor) start() error {
 
 // stop ends accepting for good.
 func (a *acceptor) stop() {
+	a.stopped = true
 	if a.timer != nil {
 		a.loop.timers.drop(a.timer)
 	}
@@ -295,6 +307,21 @@ func (l *eventLoop) Accepted(id driver.ID, fd int, err error) {
 	to := l.eng.pick(fd)
 	to.incoming.Push(incoming{fd, a.route})
 	to.wake()
+	if to.ended.Load() {
+		to.discard()
+	}
+}
+
+// discard closes the descriptors on their way to a loop that takes no more.
+func (l *eventLoop) discard() {
+	l.after.Lock()
+	defer l.after.Unlock()
+	for _, in := range l.incoming.Take(math.MaxInt) {
+		l.assigned.Add(-1)
+		if f, err := l.eng.sys.File(in.fd); err == nil {
+			_ = f.Close()
+		}
+	}
 }
 
 // pause backs off after accepting failed. The connections that wait stay in

@@ -46,23 +46,25 @@ type eventLoop struct {
 	index int
 	drv   driver.Driver // set before the loop runs
 
-	chunks    []*chunk // connections by driver ID
-	firstFree int      // no chunk below it has a free slot
-	routes    []*route // by slot.route; nil where free
-	acceptors []*acceptor
-	deadlines wheel.Wheel // one entry a connection, by driver ID
-	onDue     func(id uint32)
-	timers    timers
-	view      buffer.LinkBuffer // the bytes lent to the OnData that runs
-	iov       [][]byte          // scratch for Send
-	batch     workers.Batch     // offloaded jobs, handed over at the end of the pass
-	now       int64             // ms, when this pass began
-	begun     bool              // true exactly when now is that of this pass
-	worked    bool              // true exactly when the last Poll reported something
-	yielded   int64             // ms, when the loop last gave way to other goroutines
-	yield     bool              // true exactly when it has made a goroutine runnable since
-	stopping  bool              // true exactly when no new connection is taken
-	count     counters
+	chunks     []*chunk // connections by driver ID
+	firstFree  int      // no chunk below it has a free slot
+	routes     []*route // by slot.route; nil where free
+	freeRoutes []uint32 // indexes of those
+	acceptors  []*acceptor
+	deadlines  wheel.Wheel     // one entry a connection, by driver ID
+	due        []uint32        // IDs whose entry has fired
+	onDue      func(id uint32) // appends to due
+	timers     timers
+	view       buffer.LinkBuffer // the bytes lent to the OnData that runs
+	iov        [][]byte          // scratch for Send
+	batch      workers.Batch     // offloaded jobs, handed over at the end of the pass
+	now        int64             // ms, when this pass began
+	begun      bool              // true exactly when now is that of this pass
+	worked     bool              // true exactly when the last Poll reported something
+	yielded    int64             // ms, when the loop last gave way to other goroutines
+	yield      bool              // true exactly when it has made a goroutine runnable since
+	stopping   bool              // true exactly when no new connection is taken
+	count      counters
 
 	// For any goroutine.
 	pool        buffer.Pool
@@ -95,7 +97,7 @@ type incoming struct {
 func newLoop(e *Engine, index int) (*eventLoop, error) {
 	l := &eventLoop{eng: e, index: index, iov: make([][]byte, 0, iovMax), done: make(chan struct{})}
 	l.batch.Pool = e.jobs
-	l.onDue = l.deadlineDue // once, so that a pass allocates nothing
+	l.onDue = func(id uint32) { l.due = append(l.due, id) } // once, so that a pass allocates nothing
 	l.timers.fire = func(id uint32) { l.timers.due = append(l.timers.due, l.timers.table[id]) }
 	l.actives.New = func() any { return new(active) }
 	l.view.SetPool(&l.pool)
@@ -137,6 +139,7 @@ func (l *eventLoop) run() {
 	l.publish()
 	l.ended.Store(true)
 	l.drain()
+	l.discard()
 	close(l.done)
 }
 
@@ -174,7 +177,7 @@ func (l *eventLoop) pass() error {
 	for _, t := range l.tasks.Take(perPass) {
 		l.execute("Execute", t)
 	}
-	l.deadlines.Advance(l.now, l.onDue)
+	l.advance()
 	l.timers.advance(l)
 	for _, id := range l.attention.Take(perPass) {
 		l.attend(id)
@@ -219,7 +222,8 @@ func (l *eventLoop) wait() time.Duration {
 
 // queued reports whether work waits that needs no report of the kernel.
 func (l *eventLoop) queued() bool {
-	return !l.attention.Empty() || !l.tasks.Empty() || !l.incoming.Empty() || l.stopping && l.count.conns == 0
+	return !l.attention.Empty() || !l.tasks.Empty() || !l.incoming.Empty() ||
+		len(l.due) > 0 || len(l.timers.due) > 0 || l.stopping && l.count.conns == 0
 }
 
 // begin marks the time of a pass: at its first event or, without one, when
@@ -240,7 +244,7 @@ func (l *eventLoop) time() int64 { return int64(l.drv.Now() / time.Millisecond) 
 
 // deadline is the loop time d from now, rounded up: nothing fires early. Any
 // goroutine may call it.
-func (l *eventLoop) deadline(d time.Duration) int64 { return ms(l.drv.Now() + d) }
+func (l *eventLoop) deadline(d time.Duration) int64 { return ms(l.drv.Now() + min(d, maxWait)) }
 
 // wake makes a parked loop look at its queues. Any goroutine may call it,
 // after it has pushed.

@@ -89,17 +89,16 @@ func (l *eventLoop) receiveEnded(ch *chunk, i uint32, s *slot, err error) {
 	s.active = l.now
 	s.flags |= flagEOF
 	view, r := ch.refs[i].act.blocking(), l.routes[s.route]
-	if s.state != stateOpen || r.eof == nil && view == nil {
+	if view != nil {
+		s.want |= wantWake // which brings what is unread, and then the end
+	}
+	if s.state != stateOpen || r.eof == nil || view != nil {
 		l.settle(ch, i, s)
 		return
 	}
 	s.flags |= flagBusy
 	s.mu.Unlock()
-	if view != nil {
-		view.fail(io.EOF)
-	} else {
-		l.callFunc("OnEOF", ch.conn(i), r.eof.OnEOF)
-	}
+	l.callFunc("OnEOF", ch.conn(i), r.eof.OnEOF)
 	l.leave(ch, i)
 }
 
@@ -125,11 +124,13 @@ func (l *eventLoop) Sent(id driver.ID, n int, err error) {
 	s.mu.Lock()
 	s.flags &^= flagSending
 	l.sent(ch, i, s, n)
-	if err != nil {
+	switch {
+	case err != nil && s.state == stateOpen:
+		ch.conn(i).writeFailed(s, err)
+	case err != nil:
 		l.broken(ch, i, s, err)
 		return
 	}
-	s.want |= wantFlush
 	l.settle(ch, i, s)
 }
 
@@ -165,13 +166,11 @@ func (l *eventLoop) finish(ch *chunk, i uint32) {
 	for t := a.timers; t != nil; t = a.timers {
 		l.timers.drop(t)
 	}
-	if a.view != nil {
-		a.view.fail(ErrClosed)
-	}
 	if s.flags&flagOpened != 0 {
 		l.callClose(l.routes[s.route].h, c, a.cause)
 	}
 	if d := a.dial; d != nil {
+		d.unwatch()
 		l.callDone(d, Conn{}, d.failed(a.cause))
 	}
 	if a.detach != nil {

@@ -28,6 +28,9 @@ func (l *eventLoop) settle(ch *chunk, i uint32, s *slot) {
 			s.mu.Unlock()
 			return
 		}
+		if s.state == stateClosing {
+			l.tellView(ch, i, s)
+		}
 		want := s.want
 		s.want = 0
 		switch s.state {
@@ -89,25 +92,25 @@ func (l *eventLoop) callbackDue(ch *chunk, i uint32, s *slot, want request) bool
 	a, r := ch.refs[i].act, l.routes[s.route]
 	if s.flags&flagHigh != 0 && s.pending <= l.water(a).low {
 		s.flags &^= flagHigh
-		s.want |= want&wantWake | wantRead
+		s.want |= want & wantWake
 		s.flags |= flagBusy
-		view := a.blocking()
+		view, broken := a.blocking(), s.flags&flagWriteBroken != 0
 		s.mu.Unlock()
 		if view != nil {
 			view.drained()
-		} else if r.drain != nil {
+		} else if r.drain != nil && !broken {
 			l.callFunc("OnDrain", ch.conn(i), r.drain.OnDrain)
 		}
 		s.mu.Lock()
 		return true
 	}
-	if want&wantWake != 0 {
+	view := a.blocking()
+	if want&wantWake != 0 && (view != nil || s.flags&flagShutdown == 0) {
 		s.flags |= flagBusy
 		in := &l.view
 		if a != nil && a.unread > 0 {
 			in = &a.in
 		}
-		view := a.blocking()
 		s.mu.Unlock()
 		l.deliver(ch, i, in, view)
 		if view != nil && s.flags&flagEOF != 0 {
@@ -132,11 +135,12 @@ func (l *eventLoop) flush(ch *chunk, i uint32, s *slot) bool {
 	n, err := l.drv.Send(driver.ID(ch.base+i), bufs)
 	clear(bufs)
 	l.sent(ch, i, s, n)
-	if err != nil {
+	switch {
+	case err != nil && s.state == stateOpen:
+		ch.conn(i).writeFailed(s, err)
+	case err != nil:
 		l.broken(ch, i, s, err)
 		return false
-	}
-	switch {
 	case n < total:
 		s.flags |= flagSending
 		if s.state == stateClosing {
@@ -150,7 +154,6 @@ func (l *eventLoop) flush(ch *chunk, i uint32, s *slot) bool {
 
 // again has the loop attend to a connection in its next pass, with s locked.
 func (l *eventLoop) again(ch *chunk, i uint32, s *slot) {
-	s.want |= wantSettle
 	if s.flags&flagQueued == 0 {
 		s.flags |= flagQueued
 		l.attention.Push(ch.base + i)
@@ -162,35 +165,35 @@ func (l *eventLoop) again(ch *chunk, i uint32, s *slot) {
 func (l *eventLoop) finishing(ch *chunk, i uint32, s *slot, want request) bool {
 	if s.state == stateOpen && s.flags&(flagEOF|flagShutdown) != 0 && want&wantWake == 0 {
 		a := ch.refs[i].act
-		quiet := a == nil || a.jobs.count == 0
+		quiet, view := a == nil || a.jobs.count == 0, a.blocking() != nil
 		switch {
-		case s.flags&flagShutdown != 0 && quiet:
+		case s.flags&flagShutdown != 0 && (quiet || view): // a job may be waiting in the view for just that
 			l.beginClose(ch, i, nil)
-		case s.flags&flagEOF != 0 && quiet && l.routes[s.route].eof == nil && a.blocking() == nil:
+		case s.flags&flagEOF != 0 && quiet && l.routes[s.route].eof == nil && !view:
 			l.beginClose(ch, i, io.EOF)
 		}
 	}
 	if s.pending > 0 || s.flags&flagSending != 0 {
 		return false
 	}
-	if s.state == stateOpen && s.flags&flagDetach != 0 {
+	if s.state == stateOpen && s.flags&(flagDetach|flagWriteBroken) == flagDetach {
 		l.letGo(ch, i, s)
 		return true
 	}
 	if s.state == stateOpen && s.flags&flagFinWanted != 0 && s.flags&flagEOF != 0 {
 		l.beginClose(ch, i, nil)
 	}
-	if s.state == stateClosing && s.flags&flagEOF != 0 {
+	if s.state == stateClosing && s.flags&(flagEOF|flagWriteBroken) != 0 {
 		l.shut(ch, i, s, false) // the peer gets our FIN from that
 		return true
 	}
-	if s.flags&flagFinSent == 0 && (s.state == stateClosing || s.flags&flagFinWanted != 0) {
+	if s.flags&(flagFinSent|flagWriteBroken) == 0 && (s.state == stateClosing || s.flags&flagFinWanted != 0) {
 		s.flags |= flagFinSent
 		l.drv.CloseWrite(driver.ID(ch.base + i))
-		if s.state == stateClosing && s.flags&flagSlow == 0 {
-			s.writeEnd = min(s.writeEnd, l.deadline(finWait))
-			s.want |= wantTimer
-		}
+	}
+	if s.state == stateClosing && s.readEnd == 0 && s.flags&flagSlow == 0 {
+		s.readEnd = l.deadline(finWait)
+		s.want |= wantTimer
 	}
 	return false
 }
@@ -202,14 +205,46 @@ func (l *eventLoop) beginClose(ch *chunk, i uint32, cause error) {
 	ch.conn(i).act().end(cause)
 	s.state = stateClosing
 	linger := l.deadline(l.eng.cfg.LingerTimeout)
-	if s.writeEnd == 0 || linger < s.writeEnd {
+	if s.writeEnd == 0 || s.pending == 0 || linger < s.writeEnd {
 		s.writeEnd = linger
 	}
-	s.want |= wantTimer | wantSettle
+	s.readEnd = 0
+	if s.flags&flagSending != 0 {
+		s.flags |= flagSlow
+	}
+	s.want |= wantTimer
+}
+
+// tellView lets those who are blocked in the connection's view, if it has one,
+// know that it ends, after what was received before. They may be what OnClose
+// waits for: offloaded jobs. s is locked, and unlocked meanwhile, because a
+// view's lock comes first.
+func (l *eventLoop) tellView(ch *chunk, i uint32, s *slot) {
+	a := ch.refs[i].act
+	view := a.blocking()
+	if view == nil || s.flags&flagViewTold != 0 {
+		return
+	}
+	s.flags |= flagViewTold
+	cause := a.cause
+	switch {
+	case s.flags&flagEOF != 0:
+		cause = io.EOF // whatever came after it, all was received
+	case cause == nil:
+		cause = ErrClosed
+	}
+	s.mu.Unlock()
+	view.feed(&a.in)
+	view.fail(cause)
+	l.yield = true
+	s.mu.Lock()
+	a.in.Release()
+	a.unread = a.in.Len()
 }
 
 // shut tells the driver to end the connection, with s locked; it unlocks.
 func (l *eventLoop) shut(ch *chunk, i uint32, s *slot, abort bool) {
+	l.tellView(ch, i, s)
 	l.leaving(ch, i, s)
 	s.mu.Unlock()
 	l.drv.Shut(driver.ID(ch.base+i), abort)
@@ -226,7 +261,10 @@ func (l *eventLoop) leaving(ch *chunk, i uint32, s *slot) {
 
 // applyPause tells the driver what the reasons for pausing amount to.
 func (l *eventLoop) applyPause(ch *chunk, i uint32, s *slot) {
-	const reasons = flagPausedUser | flagPausedJobs | flagPausedView | flagHigh
+	reasons := flagPausedUser | flagPausedJobs | flagPausedView | flagHigh
+	if ch.refs[i].act.blocking() == nil {
+		reasons |= flagShutdown // jobs under way are finished, new ones not begun
+	}
 	// What a closing connection still receives is thrown away: a peer that
 	// waits for us to read before it reads itself would never be done.
 	pause := s.state == stateOpen && s.flags&reasons != 0

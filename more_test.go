@@ -11,58 +11,10 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/sluice-go/sluice/buffer"
 	"github.com/sluice-go/sluice/internal/driver/sim"
 )
-
-func TestAFullDescriptorTableHoldsAcceptingBackAndItRecovers(t *testing.T) {
-	test := func(t *testing.T, w *world, crowd int) {
-		e := w.engine(t, Config{Loops: 1})
-		ln := w.serve(t, e, Funcs{Data: echo})
-		first := w.connect(t, ln)
-		mustEcho(t, first, []byte("before"))
-		var others []net.Conn
-		for range crowd {
-			c, err := w.dial(ln.Addr())
-			if err != nil {
-				break // the backlog is full, too
-			}
-			others = append(others, c)
-		}
-		eventually(t, "accepting to pause", func() bool {
-			var n int64
-			for _, l := range e.Stats().Loops {
-				n += l.AcceptErrors
-			}
-			return n > 0
-		})
-		for range 5 { // those that were accepted go on meanwhile
-			mustEcho(t, first, []byte("during"))
-		}
-		for _, c := range others[:len(others)-1] {
-			c.Close()
-		}
-		last := others[len(others)-1] // waited in the backlog all the time
-		_ = last.SetDeadline(time.Now().Add(bound))
-		mustEcho(t, last, []byte("after"))
-		last.Close()
-		mustEcho(t, w.connect(t, ln), []byte("a new one"))
-	}
-	t.Run("sim", func(t *testing.T) {
-		test(t, simWorld(t, sim.Config{Live: true, Seed: 1, DescriptorLimit: 8}), 20)
-	})
-	// The kernel's limit holds for a process: the engine gets one of its own.
-	for _, sys := range append(nativeSystems(), testSystems()...) {
-		for _, network := range []string{"tcp", "unix"} {
-			t.Run(sys.Name()+"/"+network, func(t *testing.T) {
-				w := realWorld(t, sys, network)
-				lowered(t, func() { test(t, w, 40) })
-			})
-		}
-	}
-}
 
 func TestDetachGivesTheDescriptorAway(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {

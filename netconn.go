@@ -1,6 +1,7 @@
 package sluice
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -22,13 +23,18 @@ func (c Conn) NetConn() (net.Conn, error) {
 		return nil, err
 	}
 	a := c.act()
+	if a.detach != nil {
+		s.mu.Unlock()
+		return nil, errors.New("sluice: NetConn after Detach")
+	}
 	if a.view == nil {
 		l := c.ch.loop
 		n := &netConn{c: c, local: l.drv.LocalAddr(int(s.fd)), remote: s.peer.netAddr(), high: l.water(a).high}
 		n.cond.L = &n.mu
 		n.in.SetPool(&l.pool)
 		a.view = n
-		s.want |= wantWake // brings what is unread
+		s.flags &^= flagPausedUser // from here on reading pauses by what is unread
+		s.want |= wantWake         // brings what is unread
 	}
 	n := a.view
 	c.notify(s)
@@ -143,8 +149,12 @@ func (n *netConn) Write(p []byte) (int, error) {
 			return done, n.opError("write", n.err)
 		}
 		if !n.c.aboveHigh() {
+			// The loop must not wait for n.mu while bytes are copied. The
+			// limit is for those who do not wait at the high-water mark.
 			piece := p[done:min(len(p), done+copyMax)]
-			k, err := n.c.Write(piece)
+			n.mu.Unlock()
+			k, err := n.c.write(piece, 0)
+			n.mu.Lock()
 			if done += k; err != nil {
 				return done, n.opError("write", err)
 			}
@@ -181,9 +191,7 @@ func (n *netConn) Close() error {
 	n.closed = true
 	n.in.Close()
 	n.cond.Broadcast()
-	if err := n.c.Close(); err != nil {
-		return n.opError("close", err)
-	}
+	_ = n.c.Close() // an error would say that it has ended already
 	return nil
 }
 

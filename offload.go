@@ -14,8 +14,9 @@ const (
 // Config.Workers bounds. The jobs of one connection run in the order of the
 // calls, one at a time, beside the callbacks. A job that panics costs the
 // connection, as a callback does. Jobs that have not started when the
-// connection breaks or is closed never do; OnClose is not called before the
-// one that runs has returned. Many unfinished jobs pause reading.
+// connection breaks, or when what was written before Close has been sent,
+// never do; OnClose is not called before the one that runs has returned. More
+// than 64 unfinished jobs pause reading until 16 are left.
 func (c Conn) Offload(fn func(c Conn)) error {
 	s, err := c.lockOpen()
 	if err != nil {
@@ -80,11 +81,11 @@ func (c Conn) jobDone() {
 	}
 	j := &c.act().jobs
 	j.count--
-	if j.count <= jobsLow && s.flags&flagPausedJobs != 0 {
+	resume := j.count <= jobsLow && s.flags&flagPausedJobs != 0
+	if resume {
 		s.flags &^= flagPausedJobs
-		s.want |= wantRead
 	}
-	if j.count == 0 || s.want&wantRead != 0 {
+	if j.count == 0 || resume {
 		c.notify(s)
 		return
 	}

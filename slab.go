@@ -55,8 +55,8 @@ type slot struct {
 	state    connState
 	peer     peerAddr
 	active   int64 // loop time in ms of the last byte in or out
-	readEnd  int64 // read deadline, loop time in ms, 0 means none
-	writeEnd int64 // write deadline, or, while closing, the end of the linger time
+	readEnd  int64 // read deadline, loop time in ms, 0 means none; while closing, the end of the wait for a FIN
+	writeEnd int64 // write deadline; while closing, the end of the linger time
 
 	route    uint32 // loop only: index of the loop's table of routes
 	nextFree uint16 // loop only
@@ -77,36 +77,36 @@ const (
 type connFlags uint32
 
 const (
-	flagBusy       connFlags = 1 << iota // a callback runs; its end attends to requests
-	flagQueued                           // on the loop's list of connections to attend to
-	flagSending                          // a Send is unanswered
-	flagOpened                           // OnOpen was called, so OnClose is owed
-	flagEOF                              // the peer's end was received
-	flagPausedUser                       // PauseRead
-	flagPausedJobs                       // too many offloaded jobs wait
-	flagPausedView                       // the blocking view holds enough unread bytes
-	flagPaused                           // the driver was told to pause
-	flagHigh                             // above the high-water mark and not yet below the low one
-	flagFinWanted                        // CloseWrite was called
-	flagFinSent                          // the driver was told to end our direction
-	flagSlow                             // closing had to wait for the peer to read
-	flagDetach                           // Detach was called
-	flagShutdown                         // to be closed once its jobs are done
-	flagGone                             // the driver reported Closed
-	flagWriteLate                        // the write deadline has passed
+	flagBusy        connFlags = 1 << iota // a callback runs; its end attends to requests
+	flagQueued                            // on the loop's list of connections to attend to
+	flagSending                           // a Send is unanswered
+	flagOpened                            // OnOpen was called, so OnClose is owed
+	flagEOF                               // the peer's end was received
+	flagPausedUser                        // PauseRead
+	flagPausedJobs                        // too many offloaded jobs wait
+	flagPausedView                        // the blocking view holds enough unread bytes
+	flagPaused                            // the driver was told to pause
+	flagHigh                              // above the high-water mark and not yet below the low one
+	flagFinWanted                         // CloseWrite was called
+	flagFinSent                           // the driver was told to end our direction
+	flagSlow                              // closing had to wait for the peer to read
+	flagDetach                            // Detach was called
+	flagWriteBroken                       // a send failed; what the peer sent before is still read
+	flagViewTold                          // the blocking view knows that the connection ends
+	flagShutdown                          // to be closed once its jobs are done
+	flagGone                              // the driver reported Closed
+	flagWriteLate                         // the write deadline has passed
 )
 
-// request is what a connection wants of its loop.
+// request is what a connection wants of its loop beyond what its state and
+// flags say.
 type request uint8
 
 const (
-	wantFlush  request = 1 << iota // send what was written
-	wantRead                       // look again whether reading should be paused
-	wantTimer                      // a deadline changed
-	wantWake                       // call OnData
-	wantAbort                      // end it now
-	wantJobs                       // hand over offloaded jobs
-	wantSettle                     // look again; nothing in particular
+	wantTimer request = 1 << iota // a deadline changed
+	wantWake                      // call OnData
+	wantAbort                     // end it now
+	wantJobs                      // hand over offloaded jobs
 )
 
 // alloc takes a free slot, from the lowest chunk that has one so that high
@@ -152,12 +152,14 @@ func (l *eventLoop) release(ch *chunk, i uint32) {
 	}
 	s.nextFree, ch.free = ch.free, uint16(i)
 	ch.used--
+	// Empty chunks go back, but for the one in which the next connection
+	// would land. Stale handles keep their own chunk alive, and a chunk made
+	// later in its place is another object.
 	n := int(ch.base >> slotBits)
-	l.firstFree = min(l.firstFree, n)
-	// An emptied chunk goes back, but for the one in which the next
-	// connection would land. Stale handles keep their own chunk alive, and a
-	// chunk made later in its place is another object.
-	if ch.used == 0 && n > l.firstFree {
+	if n < l.firstFree {
+		n, l.firstFree = l.firstFree, n
+	}
+	if n > l.firstFree && n < len(l.chunks) && l.chunks[n] != nil && l.chunks[n].used == 0 {
 		l.chunks[n] = nil
 	}
 }
@@ -172,8 +174,12 @@ func (ch *chunk) conn(i uint32) Conn {
 	return Conn{ch, ch.slots[i].gen<<slotBits | uint64(i)}
 }
 
+// maxWait stands for every longer time: what is never due within it need not
+// be told apart, and sums of two of them do not overflow.
+const maxWait = 100 * 365 * 24 * time.Hour
+
 // ms is the unit of the loop's timers: whole milliseconds, rounded up so that
 // nothing fires early.
 func ms(d time.Duration) int64 {
-	return int64((d + time.Millisecond - 1) / time.Millisecond)
+	return int64((min(d, maxWait) + time.Millisecond - 1) / time.Millisecond)
 }

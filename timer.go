@@ -1,6 +1,7 @@
 package sluice
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -76,8 +77,8 @@ func (s *slot) nextDeadline() int64 {
 			at = t
 		}
 	}
+	first(s.readEnd)
 	if s.state == stateOpen {
-		first(s.readEnd)
 		if s.idle != 0 {
 			// One more, since both clocks were rounded down.
 			first(s.active + int64(s.idle) + 1)
@@ -101,9 +102,24 @@ func (l *eventLoop) setDeadline(ch *chunk, i uint32, s *slot) {
 	}
 }
 
-// deadlineDue is called when a connection's entry in the wheel has fired.
+// advance acts on the deadlines that have passed, on some of them in the next
+// pass if there are very many.
+func (l *eventLoop) advance() {
+	l.deadlines.Advance(l.now, l.onDue)
+	n := min(len(l.due), perPass)
+	for _, id := range l.due[:n] {
+		l.deadlineDue(id)
+	}
+	l.due = slices.Delete(l.due, 0, n)
+}
+
+// deadlineDue looks at a connection one of whose deadlines seems to have
+// passed. Its slot may even serve another by now.
 func (l *eventLoop) deadlineDue(id uint32) {
 	ch, i := l.at(id)
+	if ch == nil {
+		return
+	}
 	s := &ch.slots[i]
 	s.mu.Lock()
 	switch s.state {
@@ -121,6 +137,9 @@ func (l *eventLoop) openDue(ch *chunk, i uint32, s *slot) {
 	due := func(at int64) bool { return at != 0 && at <= l.now }
 	stuck := s.pending > 0
 	switch {
+	case due(s.writeEnd) && s.flags&flagWriteBroken != 0:
+		l.shut(ch, i, s, false) // the peer had its time for last words
+		return
 	case due(s.writeEnd) && stuck:
 		ch.conn(i).markAborted(s, ErrWriteTimeout)
 	case s.idle != 0 && due(s.active+int64(s.idle)+1):
@@ -138,18 +157,25 @@ func (l *eventLoop) openDue(ch *chunk, i uint32, s *slot) {
 	l.settle(ch, i, s)
 }
 
-// closingDue ends a connection whose linger time is over, with s locked.
+// closingDue ends a closing connection that need not or must not wait longer,
+// with s locked.
 func (l *eventLoop) closingDue(ch *chunk, i uint32, s *slot) {
-	if s.writeEnd > l.now || s.want&wantAbort != 0 {
-		s.want |= wantTimer
-		l.settle(ch, i, s)
-		return
+	finDue, lingerDue := s.readEnd != 0 && s.readEnd <= l.now, s.writeEnd <= l.now
+	if s.want&wantAbort == 0 && (finDue || lingerDue) {
+		stuck := s.pending > 0 || l.drv.Unsent(int(s.fd)) > 0
+		if !stuck {
+			l.shut(ch, i, s, false)
+			return
+		}
+		if lingerDue {
+			ch.refs[i].act.cause = ErrLingerTimeout
+			l.shut(ch, i, s, true)
+			return
+		}
+		s.readEnd = l.deadline(finWait) // the peer reads slowly: ask again
 	}
-	stuck := s.pending > 0
-	if stuck {
-		ch.refs[i].act.cause = ErrLingerTimeout
-	}
-	l.shut(ch, i, s, stuck)
+	s.want |= wantTimer
+	l.settle(ch, i, s)
 }
 
 // Timer is a function that AfterFunc has a loop call later.
@@ -264,7 +290,8 @@ func (ts *timers) drop(t *Timer) {
 // advance calls the functions of the timers that are due.
 func (ts *timers) advance(l *eventLoop) {
 	ts.wheel.Advance(l.now, ts.fire)
-	for i, t := range ts.due {
+	n := min(len(ts.due), perPass)
+	for i, t := range ts.due[:n] {
 		ts.due[i] = nil
 		stopped := t.over.Swap(true)
 		ts.drop(t)
@@ -272,5 +299,5 @@ func (ts *timers) advance(l *eventLoop) {
 			l.execute("AfterFunc", task{t.c, t.fn})
 		}
 	}
-	ts.due = ts.due[:0]
+	ts.due = slices.Delete(ts.due, 0, n)
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -48,7 +49,7 @@ type peer interface {
 // eachWorld runs a test on every driver that this machine can run, over TCP
 // and, on the real ones, over Unix sockets.
 func eachWorld(t *testing.T, test func(t *testing.T, w *world)) {
-	for _, sys := range append(systems(), testSystems()...) {
+	for _, sys := range systems() {
 		for _, network := range []string{"tcp", "unix"} {
 			t.Run(sys.Name()+"/"+network, func(t *testing.T) { test(t, realWorld(t, sys, network)) })
 		}
@@ -340,4 +341,15 @@ func (s *stepped) connect(h Handler) *sim.Peer {
 	}
 	s.settle()
 	return p
+}
+
+// raceEnabled reports whether the race detector is on.
+func raceEnabled() bool {
+	info, _ := debug.ReadBuildInfo()
+	for _, s := range info.Settings {
+		if s.Key == "-race" {
+			return s.Value == "true"
+		}
+	}
+	return false
 }

@@ -1,0 +1,90 @@
+//go:build unix
+
+package sluice
+
+import (
+	"net"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/sluice-go/sluice/internal/driver/sim"
+)
+
+func TestAFullDescriptorTableHoldsAcceptingBackAndItRecovers(t *testing.T) {
+	test := func(t *testing.T, w *world, crowd int) {
+		e := w.engine(t, Config{Loops: 1})
+		ln := w.serve(t, e, Funcs{Data: echo})
+		first := w.connect(t, ln)
+		mustEcho(t, first, []byte("before"))
+		var others []net.Conn
+		for range crowd {
+			c, err := w.dial(ln.Addr())
+			if err != nil {
+				break // the backlog is full, too
+			}
+			others = append(others, c)
+		}
+		eventually(t, "accepting to pause", func() bool {
+			var n int64
+			for _, l := range e.Stats().Loops {
+				n += l.AcceptErrors
+			}
+			return n > 0
+		})
+		for range 5 { // those that were accepted go on meanwhile
+			mustEcho(t, first, []byte("during"))
+		}
+		for _, c := range others[:len(others)-1] {
+			c.Close()
+		}
+		last := others[len(others)-1] // waited in the backlog all the time
+		_ = last.SetDeadline(time.Now().Add(bound))
+		mustEcho(t, last, []byte("after"))
+		last.Close()
+		mustEcho(t, w.connect(t, ln), []byte("a new one"))
+	}
+	t.Run("sim", func(t *testing.T) {
+		test(t, simWorld(t, sim.Config{Live: true, Seed: 1, DescriptorLimit: 8}), 20)
+	})
+	// The kernel's limit holds for a process: the engine gets one of its own.
+	for _, sys := range nativeSystems() {
+		for _, network := range []string{"tcp", "unix"} {
+			t.Run(sys.Name()+"/"+network, func(t *testing.T) {
+				w := realWorld(t, sys, network)
+				lowered(t, func() { test(t, w, 40) })
+			})
+		}
+	}
+}
+
+// set sets a limit, whose type differs from system to system.
+func set[T int64 | uint64](p *T, v int) { *p = T(v) }
+
+// lowered runs test with a descriptor limit that leaves room for about 60
+// more: enough for a crowd's own ends, not for the engine's.
+func lowered(t *testing.T, test func()) {
+	t.Helper()
+	var old syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &old); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := f.Fd() // the lowest free number
+	f.Close()
+	low := old
+	set(&low.Cur, int(next)+60)
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &low); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &old); err != nil {
+			t.Error(err)
+		}
+	}()
+	test()
+}
