@@ -78,7 +78,9 @@ const (
 
 // run looks for more events before it goes to sleep, which is what makes it
 // the floor: without, a request of 1 KiB over 100 connections costs an eighth
-// more.
+// more. And it gives way to the scheduler now and then while it never sleeps:
+// otherwise the runtime takes its processor away again and again, which costs
+// a fifth with 10,000 connections.
 func (l *bareLoop) run() error {
 	events := make([]unix.EpollEvent, 256)
 	timeout := forever
@@ -87,6 +89,9 @@ func (l *bareLoop) run() error {
 		switch {
 		case err != nil && err != unix.EINTR:
 			return fmt.Errorf("epoll_wait: %w", err)
+		case n == len(events):
+			timeout = atOnce
+			runtime.Gosched()
 		case n > 0:
 			timeout = atOnce
 		default:
