@@ -44,7 +44,7 @@ type Config struct {
 
 	// WriteLimit is the number of bytes that may wait to be sent on one
 	// connection; a write beyond it fails with ErrWriteLimit.
-	// 0 means 16 MiB or HighWater, whichever is more.
+	// 0 means 16 MiB or HighWater, whichever is more; at most 1 GiB.
 	WriteLimit int
 
 	// ReadLimit is how many received bytes OnData may leave unread before
@@ -108,6 +108,7 @@ const (
 	defaultHighWater  = 1 << 20
 	defaultWriteLimit = 16 << 20
 	defaultReadLimit  = 16 << 20
+	maxWriteLimit     = 1 << 30          // a slot counts in 32 bits
 	defaultKeepAlive  = 15 * time.Second // as package net
 	workersPerProc    = 256
 	workerIdle        = 10 * time.Second // an unused worker goroutine ends after it
@@ -162,9 +163,9 @@ func (cfg Config) withDefaults() (Config, error) {
 		return cfg, fmt.Errorf("sluice: Config.IdleTimeout is %v; it must be between 0 and %v", cfg.IdleTimeout, maxIdle)
 	case cfg.LingerTimeout < 0:
 		return cfg, fmt.Errorf("sluice: Config.LingerTimeout is %v; it must not be negative", cfg.LingerTimeout)
-	case cfg.LowWater < 0 || cfg.LowWater > cfg.HighWater || cfg.HighWater > cfg.WriteLimit:
-		return cfg, fmt.Errorf("sluice: Config has LowWater %d, HighWater %d, WriteLimit %d; they must ascend from 0",
-			cfg.LowWater, cfg.HighWater, cfg.WriteLimit)
+	case cfg.LowWater < 0 || cfg.LowWater > cfg.HighWater || cfg.HighWater > cfg.WriteLimit || cfg.WriteLimit > maxWriteLimit:
+		return cfg, fmt.Errorf("sluice: Config has LowWater %d, HighWater %d, WriteLimit %d; they must ascend from 0 to at most %d",
+			cfg.LowWater, cfg.HighWater, cfg.WriteLimit, maxWriteLimit)
 	}
 	return cfg, nil
 }

@@ -243,7 +243,7 @@ func (c Conn) RemoteAddr() net.Addr {
 			return a
 		}
 	}
-	return s.peer.netAddr()
+	return c.ch.peers[c.key&slotMask].netAddr()
 }
 
 // SetNoDelay switches TCP_NODELAY, which is on from the beginning. On a Unix

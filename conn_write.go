@@ -10,10 +10,10 @@ import (
 type waterMarks struct{ low, high, limit int }
 
 // SetWaterMarks sets for this connection what Config.LowWater, HighWater and
-// WriteLimit set for all: bytes, with 0 <= low <= high <= limit.
+// WriteLimit set for all: bytes, with 0 <= low <= high <= limit <= 1 GiB.
 func (c Conn) SetWaterMarks(low, high, limit int) error {
-	if low < 0 || low > high || high > limit {
-		return fmt.Errorf("sluice: water marks %d, %d, %d; they must ascend from 0", low, high, limit)
+	if low < 0 || low > high || high > limit || limit > maxWriteLimit {
+		return fmt.Errorf("sluice: water marks %d, %d, %d; they must ascend from 0 to at most %d", low, high, limit, maxWriteLimit)
 	}
 	s, err := c.lockOpen()
 	if err != nil {
@@ -40,7 +40,7 @@ func (c Conn) PendingWrite() int {
 		return 0
 	}
 	defer s.mu.Unlock()
-	return s.pending
+	return int(s.pending)
 }
 
 // PendingRead returns how many received bytes the last OnData left unread,
@@ -70,7 +70,7 @@ func (c Conn) writable(n int) (*slot, error) {
 		err = ErrWriteClosed
 	case s.flags&flagWriteLate != 0:
 		err = ErrWriteTimeout
-	case n > w.limit-s.pending:
+	case n > w.limit-int(s.pending):
 		err = ErrWriteLimit
 		if c.ch.loop.eng.cfg.AbortOnLimit {
 			c.abortLocked(s, err)
@@ -85,8 +85,8 @@ func (c Conn) writable(n int) (*slot, error) {
 
 // wrote unlocks s after n bytes were queued.
 func (c Conn) wrote(s *slot, n int) {
-	s.pending += n
-	if s.flags&flagHigh == 0 && s.pending > c.ch.loop.water(c.refs().act).high {
+	s.pending += int32(n)
+	if s.flags&flagHigh == 0 && int(s.pending) > c.ch.loop.water(c.refs().act).high {
 		s.flags |= flagHigh
 	}
 	c.notify(s)
@@ -236,5 +236,5 @@ func (c Conn) Flush() error {
 func (l *eventLoop) unqueue(s *slot, a *active, n int) {
 	_ = a.out.Skip(n)
 	a.out.Release()
-	s.pending -= n
+	s.pending -= int32(n)
 }

@@ -374,7 +374,7 @@ func (l *eventLoop) opened(ch *chunk, i uint32, s *slot, fd int) {
 	s.state, s.fd = stateOpen, int32(fd)
 	s.flags |= flagOpened | flagBusy
 	s.active = l.now
-	s.peer = makePeerAddr(l.drv.RemoteAddr(fd))
+	ch.peers[i] = makePeerAddr(l.drv.RemoteAddr(fd))
 	if idle := l.eng.cfg.IdleTimeout; idle > 0 {
 		s.idle = uint32(ms(idle))
 		s.want |= wantTimer

@@ -90,7 +90,7 @@ func (l *eventLoop) callbackDue(ch *chunk, i uint32, s *slot, want request) bool
 		return false
 	}
 	a, r := ch.refs[i].act, l.routes[s.route]
-	if s.flags&flagHigh != 0 && s.pending <= l.water(a).low {
+	if s.flags&flagHigh != 0 && int(s.pending) <= l.water(a).low {
 		s.flags &^= flagHigh
 		s.want |= want & wantWake
 		s.flags |= flagBusy

@@ -29,7 +29,7 @@ func (c Conn) NetConn() (net.Conn, error) {
 	}
 	if a.view == nil {
 		l := c.ch.loop
-		n := &netConn{c: c, local: l.drv.LocalAddr(int(s.fd)), remote: s.peer.netAddr(), high: l.water(a).high}
+		n := &netConn{c: c, local: l.drv.LocalAddr(int(s.fd)), remote: c.ch.peers[c.key&slotMask].netAddr(), high: l.water(a).high}
 		n.cond.L = &n.mu
 		n.in.SetPool(&l.pool)
 		a.view = n

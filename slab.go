@@ -17,12 +17,15 @@ const (
 // last pointer: a cycle over a million idle connections reads a few words of
 // each and follows none.
 type chunk struct {
-	loop  *eventLoop
-	refs  [chunkSize]refs
+	refs [chunkSize]refs
+	loop *eventLoop
+	base uint32   // driver ID of slot 0
+	used uint32   // slots that are not free
+	free uint16   // first free slot, or noSlot; the list goes on in slot.nextFree
+	_    [46]byte // slots begin a cache line; a test checks it
+
 	slots [chunkSize]slot
-	base  uint32 // driver ID of slot 0
-	used  int    // slots that are not free
-	free  uint16 // first free slot, or noSlot; the list goes on in slot.nextFree
+	peers [chunkSize]peerAddr
 }
 
 // refs are a connection's pointers, all nil while it idles.
@@ -42,24 +45,26 @@ type refs struct {
 // and before that the loop sets stateShut under mu: a method that holds mu and
 // finds its own generation in an earlier state may use the descriptor, because
 // its number cannot be given to another connection meanwhile.
+//
+// A slot is one cache line: with thousands of busy connections, what a message
+// costs beside the kernel's part is mostly fetching such lines.
 type slot struct {
 	mu sync.Mutex
 
 	// Guarded by mu. The loop alone changes gen and fd.
 	gen      uint64
-	pending  int // outbound bytes accepted and not yet sent
+	active   int64 // loop time in ms of the last byte in or out
+	readEnd  int64 // read deadline, loop time in ms, 0 means none; while closing, the end of the wait for a FIN
+	writeEnd int64 // write deadline; while closing, the end of the linger time
+	pending  int32 // outbound bytes accepted and not yet sent
 	fd       int32
 	idle     uint32 // idle timeout in ms, 0 means none
 	flags    connFlags
 	want     request
 	state    connState
-	peer     peerAddr
-	active   int64 // loop time in ms of the last byte in or out
-	readEnd  int64 // read deadline, loop time in ms, 0 means none; while closing, the end of the wait for a FIN
-	writeEnd int64 // write deadline; while closing, the end of the linger time
 
-	route    uint32 // loop only: index of the loop's table of routes
 	nextFree uint16 // loop only
+	route    uint32 // loop only: index of the loop's table of routes
 }
 
 // connState is where a connection is in its life.
@@ -143,7 +148,8 @@ func (l *eventLoop) release(ch *chunk, i uint32) {
 	gen := s.gen + 1
 	s.state, s.flags, s.want = stateFree, 0, 0
 	s.gen, s.pending, s.fd, s.idle = gen, 0, -1, 0
-	s.active, s.readEnd, s.writeEnd, s.peer = 0, 0, 0, peerAddr{}
+	s.active, s.readEnd, s.writeEnd = 0, 0, 0
+	ch.peers[i] = peerAddr{}
 	act := ch.refs[i].act
 	ch.refs[i] = refs{}
 	s.mu.Unlock()
