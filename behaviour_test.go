@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/sluice-go/sluice/buffer"
+	"github.com/sluice-go/sluice/internal/driver/sim"
 )
 
 // logBuffer collects what an engine logs.
@@ -494,6 +495,61 @@ func TestDialThatFails(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestDialToSomeoneWhoNeverAnswersEndsWithItsContext(t *testing.T) {
+	test := func(t *testing.T, w *world, addr string) {
+		e := w.engine(t, Config{})
+		for _, cause := range []error{context.DeadlineExceeded, context.Canceled} {
+			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Millisecond)
+			if cause == context.Canceled {
+				cancel()
+				ctx, cancel = context.WithCancel(context.Background())
+				time.AfterFunc(30*time.Millisecond, cancel)
+			}
+			_, err := e.Dial(ctx, "tcp", addr, Funcs{})
+			cancel()
+			if !errors.Is(err, cause) {
+				t.Errorf("%v, not %v", err, cause)
+			}
+		}
+		eventually(t, "the attempts to be forgotten", func() bool {
+			return e.loops[0].assigned.Load()+e.loops[1].assigned.Load() == 0
+		})
+	}
+	t.Run("sim", func(t *testing.T) { test(t, simWorld(t, sim.Config{Live: true}), "192.0.2.1:80") })
+	for _, sys := range systems() {
+		t.Run(sys.Name(), func(t *testing.T) {
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer ln.Close()
+			fillBacklog(t, ln)
+			test(t, realWorld(t, sys, "tcp"), ln.Addr().String())
+		})
+	}
+}
+
+// fillBacklog makes connections that are never accepted until the kernel
+// answers no more of them.
+func fillBacklog(t *testing.T, ln net.Listener) {
+	t.Helper()
+	raw, err := ln.(*net.TCPListener).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := raw.Control(shortenBacklog); err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		c, err := net.DialTimeout("tcp", ln.Addr().String(), 100*time.Millisecond)
+		if err != nil {
+			return
+		}
+		t.Cleanup(func() { c.Close() })
+	}
+	t.Skip("this system accepts connections beyond the backlog")
 }
 
 func TestListenThatFails(t *testing.T) {

@@ -88,3 +88,6 @@ func lowered(t *testing.T, test func()) {
 	}()
 	test()
 }
+
+// shortenBacklog gives a listening descriptor room for one connection.
+func shortenBacklog(fd uintptr) { _ = syscall.Listen(int(fd), 1) }

@@ -1,0 +1,6 @@
+//go:build !unix
+
+package sluice
+
+// shortenBacklog does nothing where the backlog cannot be changed.
+func shortenBacklog(uintptr) {}
