@@ -20,7 +20,7 @@ const (
 	addrUnknown addrKind = iota
 	addrTCP4
 	addrTCP6
-	addrUnix // peers of Unix sockets have no name
+	addrUnix // its path, if it has one, is known only while the descriptor is open
 )
 
 func makePeerAddr(a net.Addr) peerAddr {

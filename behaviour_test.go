@@ -291,7 +291,9 @@ func TestTimeouts(t *testing.T) {
 				ln := w.serve(t, e, w.ordered(t, Funcs{Open: tc.open, Close: func(c Conn, err error) { closed <- err }}))
 				defer ln.Close()
 				start := time.Now()
-				w.connect(t, ln)
+				if c, err := w.dial(ln.Addr()); err == nil { // or reset before Dial has returned
+					defer c.Close()
+				}
 				err := receive(t, "OnClose", closed)
 				if !errors.Is(err, tc.want) || !errors.Is(err, os.ErrDeadlineExceeded) {
 					t.Errorf("OnClose got %v, not %v", err, tc.want)

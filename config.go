@@ -27,12 +27,15 @@ type Config struct {
 	Balancer Balancer
 
 	// IdleTimeout closes a connection on which no byte came or left for so
-	// long. 0 means never. Conn.SetIdleTimeout changes it for one.
+	// long and no offloaded job was unfinished. 0 means never.
+	// Conn.SetIdleTimeout changes it for one.
 	IdleTimeout time.Duration
 
-	// LingerTimeout bounds how long a closed connection goes on sending what
-	// was written before Close and waiting for the peer's end.
-	// 0 means 10 seconds.
+	// LingerTimeout bounds how long a closing connection goes on sending what
+	// was written before Close and waiting for the peer's end, all in all: a
+	// peer that takes longer to read it is cut off. The wait for the peer's
+	// end alone is half a second, if the peer's kernel has all bytes and took
+	// them without delay. 0 means 10 seconds.
 	LingerTimeout time.Duration
 
 	// HighWater and LowWater are counts of bytes waiting to be sent on one
@@ -55,7 +58,10 @@ type Config struct {
 
 	// AbortOnLimit makes a write beyond WriteLimit also abort the
 	// connection, with ErrWriteLimit as the cause. It suits pushing to many
-	// peers, where one that does not read is to be dropped.
+	// peers, where one that does not read is to be dropped. What a callback
+	// writes is sent when it returns, so WriteLimit must have room for all
+	// that one callback writes to one connection (a callback is given up to
+	// 64 KiB of new bytes at a time), or the callback calls Conn.Flush.
 	AbortOnLimit bool
 
 	// KeepAlive is the idle time after which TCP probes the peer.

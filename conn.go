@@ -13,11 +13,15 @@ import (
 // used as a key of a map, for as long as one likes. It holds no memory of the
 // connection's buffers.
 //
-// Every method may be called from any goroutine at any time. On a connection
-// that has ended it returns an error that matches net.ErrClosed and has no
-// effect; in particular it never reaches a later connection, even though
-// that one may use the same descriptor and the same memory (see slot).
-// Nothing here blocks: writes are queued and sent by the loop.
+// Every method may be called from any goroutine at any time. Nothing here
+// blocks, and no callback runs inside a method: writes are queued and sent by
+// the loop, and the loop calls OnDrain or OnClose later.
+//
+// A connection is open until Close, Abort or what ends it otherwise. From then
+// on it is closing: writes and most other methods return an error that matches
+// net.ErrClosed. When OnClose has returned it has ended, and no method has any
+// effect; in particular none reaches a later connection, even though that one
+// may use the same descriptor and the same memory.
 type Conn struct {
 	ch  *chunk
 	key uint64 // generation and, in the lowest slotBits, the slot's index
@@ -141,7 +145,7 @@ func (c Conn) CloseWrite() error {
 
 // PauseRead stops OnData and lets the bytes that arrive wait in the kernel,
 // whose window then holds the peer back. A paused connection does not notice
-// the peer's end, either. Called outside the connection's callbacks, it takes
+// the peer's end or reset, either; an idle timeout bounds that. Called outside the connection's callbacks, it takes
 // effect with the loop's next pass: an OnData may still come.
 func (c Conn) PauseRead() error { return c.pause(flagPausedUser, true) }
 
@@ -176,9 +180,12 @@ func (c Conn) Wake() error {
 }
 
 // Execute has the connection's loop call fn, after the functions given before
-// and never during a callback. If the connection has ended by then, fn is not
-// called. A panic in fn costs the connection, as one in a callback does.
+// and never during a callback, also while the connection closes. If it has
+// ended by then, fn is not called. A panic in fn costs the connection, as one in a callback does.
 func (c Conn) Execute(fn func(c Conn)) error {
+	if fn == nil {
+		return errNilFunc
+	}
 	s, err := c.lock()
 	if err != nil {
 		return err
@@ -325,6 +332,10 @@ func newActive(l *eventLoop) *active {
 	a.out.SetPool(&l.pool)
 	return a
 }
+
+// working reports whether offloaded jobs are unfinished that may answer. One
+// that sits in the blocking view may be waiting for the peer like anyone.
+func (a *active) working() bool { return a != nil && a.jobs.count > 0 && a.view == nil }
 
 // idle reports whether the connection can do without a.
 func (a *active) idle() bool {

@@ -44,7 +44,8 @@ func (c Conn) PendingWrite() int {
 }
 
 // PendingRead returns how many received bytes the last OnData left unread,
-// and 0 if the connection has ended.
+// and 0 if the connection has ended. In OnClose it still tells, which shows
+// whether the peer ended in the middle of a message.
 func (c Conn) PendingRead() int {
 	s, err := c.lockAny()
 	if err != nil {
@@ -65,7 +66,7 @@ func (c Conn) writable(n int) (*slot, error) {
 	}
 	switch w := c.ch.loop.water(c.refs().act); {
 	case s.flags&flagWriteBroken != 0:
-		err = c.act().cause
+		err = fmt.Errorf("%w: %w", ErrClosed, c.act().cause)
 	case s.flags&flagFinWanted != 0:
 		err = ErrWriteClosed
 	case s.flags&flagWriteLate != 0:
@@ -94,9 +95,10 @@ func (c Conn) wrote(s *slot, n int) {
 
 // Write queues a copy of p; the loop sends it at the end of the callback or
 // pass. It never blocks and takes all of p or, with an error, nothing of it:
-// ErrClosed, ErrWriteClosed, ErrWriteLimit or ErrWriteTimeout. From another
-// goroutine, while the loop sleeps and nothing is queued, it writes to the
-// descriptor itself, which saves waking the loop.
+// ErrClosed, ErrWriteClosed, ErrWriteLimit or ErrWriteTimeout; once sending has
+// failed, ErrClosed together with what the system said. From another goroutine,
+// while the loop sleeps and nothing is queued, it writes to the descriptor
+// itself, which saves waking the loop; then the system's error is possible, too.
 func (c Conn) Write(p []byte) (int, error) { return c.write(p, len(p)) }
 
 // write is Write, with n bytes in place of len(p) held against the limit.
@@ -137,12 +139,14 @@ func (c Conn) writeNow(s *slot, p []byte) (int, error) {
 }
 
 // writeFailed notes that nothing can be sent any more, with s locked: what
-// waits is dropped and writes fail. What the peer sent before, such as the
-// reason why it refuses more, is still received, for finWait at most.
+// waits is dropped, writes fail and no more jobs start. What the peer sent
+// before, such as the reason why it refuses more, is still received, for
+// finWait at most and unless reading is paused.
 func (c Conn) writeFailed(s *slot, err error) {
 	a := c.act()
 	a.end(err)
 	a.out.Close()
+	a.jobs.drop()
 	s.pending = 0
 	s.flags = s.flags&^flagSending | flagWriteBroken
 	s.writeEnd = c.ch.loop.deadline(finWait)
@@ -193,9 +197,10 @@ func (c Conn) Append(p []byte) error {
 }
 
 // WriteBuffer queues all unread bytes of src and leaves src empty. src is what
-// Malloc, Write and Append have composed, or what LinkBuffer.Slice took from
-// another connection's input. Nothing is copied but pieces that are small for
-// the block that they would keep. With an error src keeps its bytes.
+// Malloc, Write and Append have composed, what LinkBuffer.Slice took from
+// another connection's input, or that input itself. Nothing is copied but
+// pieces that are small for the block that they would keep. With an error src
+// keeps its bytes.
 func (c Conn) WriteBuffer(src *buffer.LinkBuffer) error {
 	n := src.Len()
 	s, err := c.writable(n)

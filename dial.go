@@ -99,11 +99,17 @@ func resolve(ctx context.Context, network, address string) ([]net.Addr, error) {
 	ip := ""
 	switch network {
 	case "unix":
+		if address == "" {
+			break
+		}
 		return []net.Addr{&net.UnixAddr{Name: address, Net: network}}, nil
 	case "tcp", "tcp4", "tcp6":
 		ip = "ip" + network[len("tcp"):]
 	default:
-		return fail(net.UnknownNetworkError(network))
+		return fail(fmt.Errorf("%w; it must be tcp, tcp4, tcp6 or unix", net.UnknownNetworkError(network)))
+	}
+	if address == "" {
+		return fail(errors.New("the address is empty; write HOST:PORT, or a path for unix"))
 	}
 	host, service, err := net.SplitHostPort(address)
 	if err != nil {

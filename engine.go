@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/sluice-go/sluice/internal/driver"
 	"github.com/sluice-go/sluice/internal/workers"
@@ -80,7 +81,8 @@ func newEngine(cfg Config, sys driver.System, start func(*eventLoop)) (*Engine, 
 
 // Serve listens on a network ("tcp", "tcp4", "tcp6", "unix") and address with
 // the default Config and serves connections until the process ends. It
-// returns only with an error.
+// returns only with an error. A server that is to end in order uses New,
+// Engine.Listen and Engine.Shutdown.
 func Serve(network, address string, h Handler) error {
 	e, err := New(Config{})
 	if err != nil {
@@ -93,7 +95,8 @@ func Serve(network, address string, h Handler) error {
 }
 
 // Wait waits until the engine has been closed, by Shutdown, Close or a failure
-// of its driver, and returns ErrEngineClosed or that failure.
+// of its driver, and returns ErrEngineClosed, as http.Server returns
+// http.ErrServerClosed, or that failure.
 func (e *Engine) Wait() error {
 	<-e.ended
 	e.mu.Lock()
@@ -107,7 +110,9 @@ func (e *Engine) Wait() error {
 // Shutdown ends the engine in order: it stops listening, lets offloaded jobs
 // finish, closes every connection as Conn.Close does, and waits for all that.
 // When ctx ends first, the connections that are left are aborted and
-// Shutdown returns ctx's error. In both cases nothing of the engine is left.
+// Shutdown returns ctx's error. In both cases nothing of the engine is left,
+// and for that it waits for callbacks and jobs that are running, also beyond
+// ctx: one that never returns keeps it from returning.
 func (e *Engine) Shutdown(ctx context.Context) error {
 	e.refuse()
 	for _, l := range e.all() {
@@ -142,9 +147,18 @@ func (e *Engine) end(ctx context.Context) error {
 	for _, l := range e.all() {
 		l.do(func() { l.closeAll(true) })
 	}
-	<-e.ended
+	select {
+	case <-e.ended:
+	case <-time.After(slowEnd):
+		e.cfg.Logger.Warn("sluice: the engine cannot end while a callback or an offloaded job does not return",
+			"jobs", e.jobs.Stats().Running)
+		<-e.ended
+	}
 	return err
 }
+
+// slowEnd is after how long the wait for running callbacks and jobs is logged.
+const slowEnd = time.Second
 
 // refuse makes the engine take nothing new and closes its listeners.
 func (e *Engine) refuse() {

@@ -15,7 +15,8 @@ var (
 	// of its listener and of its engine likewise.
 	ErrClosed = fmt.Errorf("sluice: %w", net.ErrClosed)
 
-	// ErrWriteClosed is returned by a write after CloseWrite.
+	// ErrWriteClosed is returned by a write after CloseWrite. It does not
+	// match net.ErrClosed: the connection is open.
 	ErrWriteClosed = errors.New("sluice: write after CloseWrite")
 
 	// ErrWriteLimit is returned by a write that would make more bytes wait
@@ -38,7 +39,7 @@ var (
 
 	// ErrIdleTimeout is what OnClose is given when no byte came or left for
 	// the connection's idle timeout.
-	ErrIdleTimeout = fmt.Errorf("sluice: idle timeout: %w", os.ErrDeadlineExceeded)
+	ErrIdleTimeout = fmt.Errorf("sluice: idle for too long (Config.IdleTimeout, SetIdleTimeout): %w", os.ErrDeadlineExceeded)
 
 	// ErrReadTimeout is what OnClose is given when the read deadline passed.
 	ErrReadTimeout = fmt.Errorf("sluice: read deadline passed: %w", os.ErrDeadlineExceeded)
@@ -49,7 +50,7 @@ var (
 
 	// ErrLingerTimeout is what OnClose is given when the peer did not take
 	// within Config.LingerTimeout what was written before Close.
-	ErrLingerTimeout = fmt.Errorf("sluice: linger timeout: %w", os.ErrDeadlineExceeded)
+	ErrLingerTimeout = fmt.Errorf("sluice: the peer did not take in time what was written (Config.LingerTimeout): %w", os.ErrDeadlineExceeded)
 )
 
 // PanicError is what OnClose is given when a callback panicked. The panic

@@ -125,3 +125,54 @@ func talk(h sluice.Handler, pieces ...string) {
 	defer cancel()
 	_ = eng.Shutdown(ctx)
 }
+
+// A proxy: bytes pass from one connection to the other without a copy, both on
+// one loop, each paused while the other's peer does not take them, and the end
+// of either direction is passed on.
+func ExampleConn_Dial() {
+	upstream, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	go func() {
+		c, err := upstream.Accept()
+		if err != nil {
+			return
+		}
+		p, _ := io.ReadAll(c)
+		fmt.Fprintf(c, "got %q", p)
+		c.Close()
+	}()
+
+	other := func(c sluice.Conn) sluice.Conn { o, _ := c.Context().(sluice.Conn); return o }
+	pass := sluice.Funcs{
+		Data: func(c sluice.Conn, in *buffer.LinkBuffer) {
+			to := other(c)
+			if to.WriteBuffer(in) == nil && to.PendingWrite() > 256<<10 {
+				_ = c.PauseRead() // until to has drained
+			}
+		},
+		Drain: func(c sluice.Conn) { _ = other(c).ResumeRead() },
+		EOF:   func(c sluice.Conn) { _ = other(c).CloseWrite() },
+		Close: func(c sluice.Conn, err error) { _ = other(c).Close() },
+	}
+	front := pass
+	front.Open = func(c sluice.Conn) {
+		_ = c.PauseRead()
+		_ = c.Dial(context.Background(), "tcp", upstream.Addr().String(), pass, func(up sluice.Conn, err error) {
+			if err != nil {
+				_ = c.Abort()
+				return
+			}
+			for _, leg := range []sluice.Conn{c, up} {
+				_ = leg.SetWaterMarks(64<<10, 256<<10, 16<<20)
+			}
+			c.SetContext(up)
+			up.SetContext(c)
+			_ = c.ResumeRead()
+		})
+	}
+	talk(front, "question")
+	// Output:
+	// got "question"
+}

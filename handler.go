@@ -9,7 +9,10 @@ import "github.com/sluice-go/sluice/buffer"
 // that panics costs its own connection and nothing else.
 //
 // One Handler usually serves all connections of a listener; what belongs to
-// one connection is kept with Conn.SetContext.
+// one connection is kept with Conn.SetContext. A Handler may also be a
+// DrainHandler and an EOFHandler; so that a misspelt method is noticed, write
+//
+//	var _ sluice.EOFHandler = myHandler{}
 type Handler interface {
 	// OnOpen is called when the connection is established.
 	OnOpen(c Conn)
@@ -26,7 +29,8 @@ type Handler interface {
 	// happen on c. err is nil if this side's Close was carried out, io.EOF
 	// if the peer ended the connection in order, otherwise the cause: one of
 	// the package's errors, a *PanicError or a system error.
-	// Of c's methods Context, LocalAddr and RemoteAddr still work in it.
+	// Of c's methods Context, LocalAddr, RemoteAddr and PendingRead still
+	// work in it.
 	OnClose(c Conn, err error)
 }
 
@@ -48,13 +52,21 @@ type EOFHandler interface {
 }
 
 // Funcs is a Handler made of functions, any of which may be nil. With a nil
-// Data what arrives is thrown away.
+// Data what arrives is thrown away; with a nil EOF the peer's end closes the
+// connection, as for a Handler that is no EOFHandler.
 type Funcs struct {
 	Open  func(c Conn)
 	Data  func(c Conn, in *buffer.LinkBuffer)
 	Drain func(c Conn)
+	EOF   func(c Conn)
 	Close func(c Conn, err error)
 }
+
+// eofFunc is an EOFHandler made of a function.
+type eofFunc func(c Conn)
+
+// OnEOF calls f.
+func (f eofFunc) OnEOF(c Conn) { f(c) }
 
 // OnOpen calls f.Open.
 func (f Funcs) OnOpen(c Conn) {

@@ -60,6 +60,9 @@ func newRoute(e *Engine, h Handler, local net.Addr) *route {
 	r := &route{h: h, local: local, index: make([]routeIndex, len(e.loops))}
 	r.drain, _ = h.(DrainHandler)
 	r.eof, _ = h.(EOFHandler)
+	if f, ok := h.(Funcs); ok && f.EOF != nil {
+		r.eof = eofFunc(f.EOF)
+	}
 	return r
 }
 

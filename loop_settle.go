@@ -28,9 +28,6 @@ func (l *eventLoop) settle(ch *chunk, i uint32, s *slot) {
 			s.mu.Unlock()
 			return
 		}
-		if s.state == stateClosing {
-			l.tellView(ch, i, s)
-		}
 		want := s.want
 		s.want = 0
 		switch s.state {
@@ -61,6 +58,9 @@ func (l *eventLoop) settle(ch *chunk, i uint32, s *slot) {
 		}
 		if l.finishing(ch, i, s, want) {
 			return // shut, and unlocked
+		}
+		if s.state == stateClosing {
+			l.tellView(ch, i, s)
 		}
 		if want&wantJobs != 0 {
 			l.batchJobs(ch, i)
@@ -163,6 +163,10 @@ func (l *eventLoop) again(ch *chunk, i uint32, s *slot) {
 // finishing moves a connection towards its end when what was written is gone,
 // with s locked. It reports true if it shut it; s is unlocked then.
 func (l *eventLoop) finishing(ch *chunk, i uint32, s *slot, want request) bool {
+	if s.state == stateOpen && s.flags&flagWriteBroken != 0 && s.flags&(flagPausedUser|flagPausedJobs) != 0 {
+		l.shut(ch, i, s, false) // no last words can be received
+		return true
+	}
 	if s.state == stateOpen && s.flags&(flagEOF|flagShutdown) != 0 && want&wantWake == 0 {
 		a := ch.refs[i].act
 		quiet, view := a == nil || a.jobs.count == 0, a.blocking() != nil
@@ -261,9 +265,11 @@ func (l *eventLoop) leaving(ch *chunk, i uint32, s *slot) {
 
 // applyPause tells the driver what the reasons for pausing amount to.
 func (l *eventLoop) applyPause(ch *chunk, i uint32, s *slot) {
-	reasons := flagPausedUser | flagPausedJobs | flagPausedView | flagHigh
+	reasons := flagPausedUser | flagPausedJobs | flagPausedView
 	if ch.refs[i].act.blocking() == nil {
-		reasons |= flagShutdown // jobs under way are finished, new ones not begun
+		// Jobs under way are finished at a shutdown, new ones not begun. A
+		// view's reads do not depend on its writes, as those of a net.Conn.
+		reasons |= flagHigh | flagShutdown
 	}
 	// What a closing connection still receives is thrown away: a peer that
 	// waits for us to read before it reads itself would never be done.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/sluice-go/sluice/buffer"
 	"github.com/sluice-go/sluice/internal/driver/sim"
@@ -200,6 +201,30 @@ func TestNetConn(t *testing.T) {
 		back, err := io.ReadAll(c)
 		if err != nil || !bytes.Equal(back, msg) {
 			t.Fatalf("%d bytes came back, %v", len(back), err)
+		}
+	})
+}
+
+func TestAViewReadsWhileItsWritesWait(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		const size = 16 << 20
+		e := w.engine(t, Config{})
+		views := make(chan net.Conn, 1)
+		ln := w.serve(t, e, Funcs{Open: func(c Conn) {
+			view, err := c.NetConn()
+			if err != nil {
+				t.Error(err)
+			}
+			views <- view
+		}})
+		c := w.connect(t, ln)
+		go func() { _, _ = io.CopyBuffer(struct{ io.Writer }{c}, struct{ io.Reader }{c}, make([]byte, 1024)) }()
+		view := receive(t, "the view", views)
+		defer view.Close()
+		_ = view.SetDeadline(time.Now().Add(bound))
+		go func() { _, _ = view.Write(make([]byte, size)) }()
+		if n, err := io.Copy(io.Discard, io.LimitReader(view, size)); n != size {
+			t.Errorf("read %d of %d bytes, %v", n, size, err)
 		}
 	})
 }

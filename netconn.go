@@ -29,7 +29,10 @@ func (c Conn) NetConn() (net.Conn, error) {
 	}
 	if a.view == nil {
 		l := c.ch.loop
-		n := &netConn{c: c, local: l.drv.LocalAddr(int(s.fd)), remote: c.ch.peers[c.key&slotMask].netAddr(), high: l.water(a).high}
+		n := &netConn{c: c, local: l.drv.LocalAddr(int(s.fd)), remote: l.drv.RemoteAddr(int(s.fd)), high: l.water(a).high}
+		if n.remote == nil { // reset already
+			n.remote = c.ch.peers[c.key&slotMask].netAddr()
+		}
 		n.cond.L = &n.mu
 		n.in.SetPool(&l.pool)
 		a.view = n

@@ -1,6 +1,10 @@
 package sluice
 
-import "github.com/sluice-go/sluice/internal/workers"
+import (
+	"errors"
+
+	"github.com/sluice-go/sluice/internal/workers"
+)
 
 // Above jobsHigh jobs of one connection that are not done, reading from it
 // pauses; at jobsLow it resumes. A peer that asks faster than it can be served
@@ -10,14 +14,26 @@ const (
 	jobsLow  = 16
 )
 
+// errNilFunc is returned where a function to be called later is nil.
+var errNilFunc = errors.New("sluice: the function is nil")
+
 // Offload runs fn, which may block, on a goroutine of a pool that
 // Config.Workers bounds. The jobs of one connection run in the order of the
 // calls, one at a time, beside the callbacks. A job that panics costs the
 // connection, as a callback does. Jobs that have not started when the
 // connection breaks, or when what was written before Close has been sent,
 // never do; OnClose is not called before the one that runs has returned. More
-// than 64 unfinished jobs pause reading until 16 are left.
+// than 64 unfinished jobs pause reading until 16 are left. The only error is
+// ErrClosed.
+//
+// To answer and then close, call Close in the job. A job must not use slices
+// that OnData was lent. What OnData writes itself is sent at once, before the
+// answers of jobs that have not run yet. The idle timeout does not pass while
+// jobs are unfinished.
 func (c Conn) Offload(fn func(c Conn)) error {
+	if fn == nil {
+		return errNilFunc
+	}
 	s, err := c.lockOpen()
 	if err != nil {
 		return err
@@ -68,8 +84,11 @@ func (c Conn) runJob(fn func(Conn)) {
 	l := c.ch.loop
 	defer c.jobDone()
 	if s, err := c.lock(); err == nil {
+		broken := s.flags&flagWriteBroken != 0
 		s.mu.Unlock()
-		l.callFunc("Offload", c, fn)
+		if !broken {
+			l.callFunc("Offload", c, fn)
+		}
 	}
 }
 
@@ -81,6 +100,7 @@ func (c Conn) jobDone() {
 	}
 	j := &c.act().jobs
 	j.count--
+	s.active = c.ch.loop.time() // a connection that is being served is not idle
 	resume := j.count <= jobsLow && s.flags&flagPausedJobs != 0
 	if resume {
 		s.flags &^= flagPausedJobs

@@ -56,7 +56,9 @@ func (c Conn) setDeadlines(t time.Time, read, write bool) error {
 }
 
 // SetIdleTimeout has the connection closed, with ErrIdleTimeout, when no byte
-// came or left for d. 0 means never. It replaces Config.IdleTimeout.
+// came or left for d and no offloaded job was unfinished. 0 means never. It
+// replaces Config.IdleTimeout. To drop a peer that sends nothing, though it is
+// sent something, move SetReadDeadline in OnData instead.
 func (c Conn) SetIdleTimeout(d time.Duration) error {
 	s, err := c.lockOpen()
 	if err != nil {
@@ -142,6 +144,8 @@ func (l *eventLoop) openDue(ch *chunk, i uint32, s *slot) {
 		return
 	case due(s.writeEnd) && stuck:
 		ch.conn(i).markAborted(s, ErrWriteTimeout)
+	case s.idle != 0 && ch.refs[i].act.working():
+		s.active = l.now // the jobs under way will tell when they are done
 	case s.idle != 0 && due(s.active+int64(s.idle)+1):
 		if stuck { // no byte left for all that time
 			ch.conn(i).markAborted(s, ErrIdleTimeout)
@@ -195,6 +199,9 @@ type Timer struct {
 // callback: never during another, and a panic in it costs the connection.
 // Timers tick in milliseconds and never fire early.
 func (c Conn) AfterFunc(d time.Duration, fn func(c Conn)) (*Timer, error) {
+	if fn == nil {
+		return nil, errNilFunc
+	}
 	s, err := c.lockOpen()
 	if err != nil {
 		return nil, err
