@@ -2,6 +2,7 @@ package sluice
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -24,6 +25,15 @@ func TestAJobBlockedInAViewIsWokenHoweverItsConnectionEnds(t *testing.T) {
 		{"Close", ErrClosed, func(t *testing.T, w *world, e *Engine, c Conn, p peer) { _ = c.Close() }},
 		{"IdleTimeout", ErrIdleTimeout, func(t *testing.T, w *world, e *Engine, c Conn, p peer) {
 			_ = c.SetIdleTimeout(20 * time.Millisecond)
+		}},
+		{"Shutdown", ErrClosed, func(t *testing.T, w *world, e *Engine, c Conn, p peer) {
+			done := make(chan error, 1)
+			go func() { done <- e.Shutdown(context.Background()) }()
+			t.Cleanup(func() {
+				if err := receive(t, "Shutdown", done); err != nil {
+					t.Errorf("Shutdown: %v", err)
+				}
+			})
 		}},
 	}
 	eachWorld(t, func(t *testing.T, w *world) {
@@ -53,6 +63,32 @@ func TestAJobBlockedInAViewIsWokenHoweverItsConnectionEnds(t *testing.T) {
 			})
 		}
 	})
+}
+
+func TestThoseBlockedInAViewAreWokenAsSoonAsShutdownBegins(t *testing.T) {
+	for name, what := range map[string]func(net.Conn) error{
+		"Read":  func(nc net.Conn) error { _, err := nc.Read(make([]byte, 1)); return err },
+		"Write": func(nc net.Conn) error { _, err := nc.Write(make([]byte, 4<<20)); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStepped(t, Config{})
+			conns := make(chan Conn, 1)
+			s.connect(Funcs{Open: func(c Conn) { conns <- c }})
+			c := receive(t, "OnOpen", conns)
+			nc, err := c.NetConn()
+			if err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan error, 1)
+			go func() { ended <- what(nc) }()
+			eventually(t, "it to block", func() bool { s.settle(); return name == "Read" || c.aboveHigh() })
+			s.eng.loops[0].closeAll(false)
+			s.settle() // and the clock stands still
+			if err := receive(t, "it to return", ended); !errors.Is(err, ErrClosed) {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
+	}
 }
 
 // blockedJob has an offloaded job call what blocks in its connection's view,
