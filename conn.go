@@ -319,11 +319,54 @@ type active struct {
 // act returns c's active part, with slot.mu held, and gives it one if there
 // is none.
 func (c Conn) act() *active {
-	r := c.refs()
-	if r.act == nil {
-		r.act = newActive(c.ch.loop)
+	if a := c.part(); a != nil {
+		return a
 	}
-	return r.act
+	s, l := c.slot(), c.ch.loop
+	if s.flags&flagBusy != 0 {
+		s.flags |= flagSpare
+		return l.spare
+	}
+	s.flags |= flagActive
+	a := newActive(l)
+	c.refs().act = a
+	return a
+}
+
+// part returns c's active part, with slot.mu held, or nil if it has none.
+func (c Conn) part() *active { return c.ch.part(uint32(c.key & slotMask)) }
+
+// part returns the active part of slot i's connection, with its mu held, or
+// nil if it has none.
+func (ch *chunk) part(i uint32) *active {
+	switch flags := ch.slots[i].flags; {
+	case flags&flagSpare != 0:
+		return ch.loop.spare
+	case flags&flagActive != 0:
+		return ch.refs[i].act
+	}
+	return nil
+}
+
+// keepOrFree looks whether the connection still needs its active part when
+// settle is done with it, with s locked. It mostly does not: what a callback
+// wrote has left. So a callback works with the loop's spare one, which stays
+// with the connection only if something stays in it.
+func (l *eventLoop) keepOrFree(ch *chunk, i uint32, s *slot) {
+	a := ch.part(i)
+	switch {
+	case a == nil:
+	case s.flags&flagSpare != 0:
+		s.flags &^= flagSpare
+		if !a.idle() {
+			s.flags |= flagActive
+			ch.refs[i].act, l.spare = a, newActive(l)
+		}
+	case a.idle():
+		s.flags &^= flagActive
+		ch.refs[i].act = nil
+		l.actives.Put(a)
+	}
 }
 
 func newActive(l *eventLoop) *active {

@@ -52,7 +52,7 @@ func (c Conn) PendingRead() int {
 		return 0
 	}
 	defer s.mu.Unlock()
-	if a := c.refs().act; a != nil {
+	if a := c.part(); a != nil {
 		return a.unread
 	}
 	return 0
@@ -64,7 +64,7 @@ func (c Conn) writable(n int) (*slot, error) {
 	if err != nil {
 		return nil, err
 	}
-	switch w := c.ch.loop.water(c.refs().act); {
+	switch w := c.ch.loop.water(c.part()); {
 	case s.flags&flagWriteBroken != 0:
 		err = fmt.Errorf("%w: %w", ErrClosed, c.act().cause)
 	case s.flags&flagFinWanted != 0:
@@ -87,7 +87,7 @@ func (c Conn) writable(n int) (*slot, error) {
 // wrote unlocks s after n bytes were queued.
 func (c Conn) wrote(s *slot, n int) {
 	s.pending += int32(n)
-	if s.flags&flagHigh == 0 && int(s.pending) > c.ch.loop.water(c.refs().act).high {
+	if s.flags&flagHigh == 0 && int(s.pending) > c.ch.loop.water(c.part()).high {
 		s.flags |= flagHigh
 	}
 	c.notify(s)
@@ -220,7 +220,7 @@ func (c Conn) Flush() error {
 	if err != nil {
 		return err
 	}
-	a := c.refs().act
+	a := c.part()
 	for a != nil && s.flags&flagSending == 0 && s.pending > 0 {
 		var piece [1][]byte
 		p := a.out.Buffers(piece[:0], 1)[0]

@@ -178,7 +178,7 @@ func (l *eventLoop) Connected(id driver.ID, fd int, err error) {
 	ch, i := l.at(uint32(id))
 	s := &ch.slots[i]
 	s.mu.Lock()
-	a := ch.refs[i].act
+	a := ch.part(i)
 	d := a.dial
 	if err != nil && len(d.addrs) > 1 && !a.ended {
 		d.addrs = d.addrs[1:]

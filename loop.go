@@ -55,6 +55,7 @@ type eventLoop struct {
 	due        []uint32        // IDs whose entry has fired
 	onDue      func(id uint32) // appends to due
 	timers     timers
+	spare      *active           // see keepOrFree
 	view       buffer.LinkBuffer // the bytes lent to the OnData that runs
 	iov        [][]byte          // scratch for Send
 	batch      workers.Batch     // offloaded jobs, handed over at the end of the pass
@@ -100,6 +101,7 @@ func newLoop(e *Engine, index int) (*eventLoop, error) {
 	l.onDue = func(id uint32) { l.due = append(l.due, id) } // once, so that a pass allocates nothing
 	l.timers.fire = func(id uint32) { l.timers.due = append(l.timers.due, l.timers.table[id]) }
 	l.actives.New = func() any { return new(active) }
+	l.spare = newActive(l)
 	l.view.SetPool(&l.pool)
 	drv, err := e.sys.New(l, &l.pool)
 	if err != nil {

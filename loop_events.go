@@ -33,7 +33,7 @@ func (l *eventLoop) Received(id driver.ID, b *buffer.Block, p []byte, err error)
 		return
 	}
 	s.flags |= flagBusy
-	a := ch.refs[i].act
+	a := ch.part(i)
 	view := a.blocking()
 	s.mu.Unlock()
 
@@ -69,7 +69,7 @@ func (l *eventLoop) deliver(ch *chunk, i uint32, in *buffer.LinkBuffer, view *ne
 		}
 		in.Close()
 	}
-	a := ch.refs[i].act
+	a := ch.part(i)
 	if a == nil {
 		return
 	}
@@ -88,7 +88,7 @@ func (l *eventLoop) receiveEnded(ch *chunk, i uint32, s *slot, err error) {
 	}
 	s.active = l.now
 	s.flags |= flagEOF
-	view, r := ch.refs[i].act.blocking(), l.routes[s.route]
+	view, r := ch.part(i).blocking(), l.routes[s.route]
 	if view != nil {
 		s.want |= wantWake // which brings what is unread, and then the end
 	}
@@ -141,7 +141,7 @@ func (l *eventLoop) sent(ch *chunk, i uint32, s *slot, n int) {
 	}
 	l.count.bytesOut += int64(n)
 	s.active = l.now
-	l.unqueue(s, ch.refs[i].act, n)
+	l.unqueue(s, ch.part(i), n)
 }
 
 // Closed finishes a connection: its last callback, and its slot is free.

@@ -25,6 +25,7 @@ func (l *eventLoop) settle(ch *chunk, i uint32, s *slot) {
 	for round := 0; ; round++ {
 		if round == roundsMax && s.state != stateFree {
 			l.again(ch, i, s)
+			l.keepOrFree(ch, i, s)
 			s.mu.Unlock()
 			return
 		}
@@ -35,7 +36,7 @@ func (l *eventLoop) settle(ch *chunk, i uint32, s *slot) {
 			s.mu.Unlock()
 			return
 		case stateShut:
-			over := s.flags&(flagGone|flagBusy) == flagGone && ch.refs[i].act.jobs.count == 0
+			over := s.flags&(flagGone|flagBusy) == flagGone && ch.part(i).jobs.count == 0
 			if over {
 				s.flags |= flagBusy // once
 			}
@@ -71,10 +72,7 @@ func (l *eventLoop) settle(ch *chunk, i uint32, s *slot) {
 			l.setDeadline(ch, i, s)
 		}
 		if !l.callbackDue(ch, i, s, want) {
-			if a := ch.refs[i].act; a != nil && a.idle() {
-				ch.refs[i].act = nil
-				l.actives.Put(a)
-			}
+			l.keepOrFree(ch, i, s)
 			s.mu.Unlock()
 			return
 		}
@@ -89,7 +87,7 @@ func (l *eventLoop) callbackDue(ch *chunk, i uint32, s *slot, want request) bool
 	if s.state != stateOpen {
 		return false
 	}
-	a, r := ch.refs[i].act, l.routes[s.route]
+	a, r := ch.part(i), l.routes[s.route]
 	if s.flags&flagHigh != 0 && int(s.pending) <= l.water(a).low {
 		s.flags &^= flagHigh
 		s.want |= want & wantWake
@@ -126,7 +124,7 @@ func (l *eventLoop) callbackDue(ch *chunk, i uint32, s *slot, want request) bool
 // flush sends what waits, with s locked. It reports false if the connection
 // proved broken; s is unlocked then.
 func (l *eventLoop) flush(ch *chunk, i uint32, s *slot) bool {
-	a := ch.refs[i].act
+	a := ch.part(i)
 	bufs := a.out.Buffers(l.iov[:0], iovMax)
 	total := 0
 	for _, p := range bufs {
@@ -168,7 +166,7 @@ func (l *eventLoop) finishing(ch *chunk, i uint32, s *slot, want request) bool {
 		return true
 	}
 	if s.state == stateOpen && s.flags&(flagEOF|flagShutdown) != 0 && want&wantWake == 0 {
-		a := ch.refs[i].act
+		a := ch.part(i)
 		quiet, view := a == nil || a.jobs.count == 0, a.blocking() != nil
 		switch {
 		case s.flags&flagShutdown != 0 && (quiet || view): // a job may be waiting in the view for just that
@@ -224,7 +222,7 @@ func (l *eventLoop) beginClose(ch *chunk, i uint32, cause error) {
 // waits for: offloaded jobs. s is locked, and unlocked meanwhile, because a
 // view's lock comes first.
 func (l *eventLoop) tellView(ch *chunk, i uint32, s *slot) {
-	a := ch.refs[i].act
+	a := ch.part(i)
 	view := a.blocking()
 	if view == nil || s.flags&flagViewTold != 0 {
 		return
@@ -257,6 +255,8 @@ func (l *eventLoop) shut(ch *chunk, i uint32, s *slot, abort bool) {
 // leaving notes that no method may use the descriptor from here on.
 func (l *eventLoop) leaving(ch *chunk, i uint32, s *slot) {
 	a := ch.conn(i).act()
+	a.end(a.cause)         // so that it is not idle:
+	l.keepOrFree(ch, i, s) // it stays until the connection is gone
 	a.local = l.routes[s.route].local
 	a.jobs.drop()
 	s.state = stateShut
@@ -266,7 +266,7 @@ func (l *eventLoop) leaving(ch *chunk, i uint32, s *slot) {
 // applyPause tells the driver what the reasons for pausing amount to.
 func (l *eventLoop) applyPause(ch *chunk, i uint32, s *slot) {
 	reasons := flagPausedUser | flagPausedJobs | flagPausedView
-	if ch.refs[i].act.blocking() == nil {
+	if ch.part(i).blocking() == nil {
 		// Jobs under way are finished at a shutdown, new ones not begun. A
 		// view's reads do not depend on its writes, as those of a net.Conn.
 		reasons |= flagHigh | flagShutdown

@@ -68,7 +68,7 @@ func (j *jobs) drop() {
 // that a pass wakes one goroutine and not one for each request.
 func (l *eventLoop) batchJobs(ch *chunk, i uint32) {
 	c := ch.conn(i)
-	j := &ch.refs[i].act.jobs
+	j := &ch.part(i).jobs
 	for n, fn := range j.waiting {
 		if !l.batch.Go(&j.strand, func() { c.runJob(fn) }) {
 			j.count-- // the pool was closed, which is after the last connection

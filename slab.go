@@ -31,7 +31,7 @@ type chunk struct {
 // refs are a connection's pointers, all nil while it idles.
 type refs struct {
 	ctx any     // the user's, from SetContext
-	act *active // what only a busy connection needs
+	act *active // what only a busy connection needs; set exactly when flagActive is
 }
 
 // slot is the rest of a connection's state. It has no pointers, and its
@@ -97,6 +97,8 @@ const (
 	flagSlow                              // closing had to wait for the peer to read
 	flagDetach                            // Detach was called
 	flagWriteBroken                       // a send failed; what the peer sent before is still read
+	flagActive                            // refs.act is set
+	flagSpare                             // the loop's spare active part serves the callback that runs
 	flagViewTold                          // the blocking view knows that the connection ends
 	flagShutdown                          // to be closed once its jobs are done
 	flagGone                              // the driver reported Closed

@@ -144,7 +144,7 @@ func (l *eventLoop) openDue(ch *chunk, i uint32, s *slot) {
 		return
 	case due(s.writeEnd) && stuck:
 		ch.conn(i).markAborted(s, ErrWriteTimeout)
-	case s.idle != 0 && ch.refs[i].act.working():
+	case s.idle != 0 && ch.part(i).working():
 		s.active = l.now // the jobs under way will tell when they are done
 	case s.idle != 0 && due(s.active+int64(s.idle)+1):
 		if stuck { // no byte left for all that time
@@ -172,7 +172,7 @@ func (l *eventLoop) closingDue(ch *chunk, i uint32, s *slot) {
 			return
 		}
 		if lingerDue {
-			ch.refs[i].act.cause = ErrLingerTimeout
+			ch.part(i).cause = ErrLingerTimeout
 			l.shut(ch, i, s, true)
 			return
 		}
