@@ -5,17 +5,20 @@ import (
 	"github.com/sluice-go/sluice/buffer"
 )
 
-// The name alone stands for the driver that Sluice chooses by itself;
-// "sluice-epoll" and so on stand for one of those that this system has.
+// The name alone stands for what Sluice chooses by itself; "sluice-epoll" and
+// so on stand for one of the drivers that this system has, and "sluice-main" for
+// a main loop that accepts for the other.
 func init() {
-	Echo["sluice"] = func(addr string) error { return sluiceEcho("auto", addr) }
+	Echo["sluice"] = func(addr string) error { return sluiceEcho(sluice.Config{}, addr) }
+	Echo["sluice-main"] = func(addr string) error { return sluiceEcho(sluice.Config{Accept: sluice.AcceptMain}, addr) }
 	for _, driver := range sluice.Drivers() {
-		Echo["sluice-"+driver] = func(addr string) error { return sluiceEcho(driver, addr) }
+		Echo["sluice-"+driver] = func(addr string) error { return sluiceEcho(sluice.Config{Driver: driver}, addr) }
 	}
 }
 
-func sluiceEcho(driver, addr string) error {
-	engine, err := sluice.New(sluice.Config{Loops: 1, Driver: driver})
+func sluiceEcho(cfg sluice.Config, addr string) error {
+	cfg.Loops = 1
+	engine, err := sluice.New(cfg)
 	if err != nil {
 		return err
 	}
