@@ -185,20 +185,7 @@ func TestEveryByteBeforeTheFINIsDeliveredToASlowHandler(t *testing.T) {
 func TestDialOnTheSameLoops(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		e := w.engine(t, Config{})
-		out, err := w.listen()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer out.Close()
-		go func() {
-			for {
-				c, err := out.Accept()
-				if err != nil {
-					return
-				}
-				go func() { _, _ = io.Copy(c, c); c.Close() }()
-			}
-		}()
+		out := w.outsideEcho(t)
 		data := make(chan string, 1)
 		ctx, cancel := context.WithTimeout(context.Background(), bound)
 		defer cancel()

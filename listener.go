@@ -124,8 +124,8 @@ func (e *Engine) ListenContext(ctx context.Context, network, address string, h H
 
 // bindListener makes a listener whose acceptors are still to be started.
 func (e *Engine) bindListener(ctx context.Context, network, address string, h Handler) (*Listener, error) {
-	if h == nil {
-		return nil, fmt.Errorf("sluice: listen %s %s: the handler is nil", network, address)
+	if h == nil || ctx == nil {
+		return nil, fmt.Errorf("sluice: listen %s %s: the handler or the context is nil", network, address)
 	}
 	switch network {
 	case "tcp", "tcp4", "tcp6", "unix":

@@ -108,20 +108,7 @@ func proxy(other func(c Conn) Conn) func(c Conn, in *buffer.LinkBuffer) {
 
 func TestAProxyOnOneLoopPassesBytesWithoutCopying(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
-		out, err := w.listen()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer out.Close()
-		go func() {
-			for {
-				c, err := out.Accept()
-				if err != nil {
-					return
-				}
-				go func() { _, _ = io.Copy(c, c); c.Close() }()
-			}
-		}()
+		out := w.outsideEcho(t)
 		e := w.engine(t, Config{})
 		there := func(c Conn) Conn { p, _ := c.Context().(Conn); return p }
 		back := Funcs{

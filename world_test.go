@@ -167,6 +167,26 @@ func (w *world) connect(t *testing.T, ln *Listener) peer {
 	return c.(peer)
 }
 
+// outsideEcho starts an echo server outside of the engine.
+func (w *world) outsideEcho(t *testing.T) net.Listener {
+	t.Helper()
+	out, err := w.listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { out.Close() })
+	go func() {
+		for {
+			c, err := out.Accept()
+			if err != nil {
+				return
+			}
+			go func() { _, _ = io.Copy(c, c); c.Close() }()
+		}
+	}()
+	return out
+}
+
 // eventually waits for a condition.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
