@@ -8,7 +8,7 @@
 //
 // Every server is this program again as a child process, bound to one core,
 // with GOMAXPROCS=1 and one event loop. The client is another one, bound to
-// another core. The figures of different servers come from the same session:
+// another core. The figures of different servers come from the same run:
 // each run goes through all servers, in an order that rotates, and the ratios
 // are those of one run. A ratio tells more than the figure beside it.
 //
