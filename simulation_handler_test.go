@@ -10,9 +10,6 @@ import (
 // This file is the engine's side of a script: a handler that does what the
 // dice say, and notes what it saw.
 
-// known returns the connection of a handle, if its number has come.
-func (s *script) known(c Conn) *simConn { return s.open[c] }
-
 // enter checks that no callback runs inside another.
 func (s *script) enter(name string, c Conn) *simConn {
 	sc, open := s.open[c]
