@@ -124,6 +124,7 @@ func TestLoansStayValidUntilRelease(t *testing.T) {
 	merged, err := b.Peek(10) // merges a seam, over a block that is lent
 	want(t, merged, err, "second thi")
 	again, err := b.Peek(10)
+	want(t, again, err, "second thi")
 	if &again[0] != &merged[0] {
 		t.Error("the second Peek copied again")
 	}
