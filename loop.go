@@ -26,10 +26,11 @@ const (
 
 	// yieldEvery is how many ms a busy loop goes on before it gives way to
 	// other goroutines. The runtime would take its processor away after 10,
-	// and again every 20 µs as long as it finds the loop in a system call,
-	// which cost 5 to 10 % of a saturated loop. A goroutine that the loop
-	// made runnable waits in its thread's queue, so the loop also gives way
-	// before it blocks in the kernel.
+	// and again every 20 µs as long as it finds the loop in a system call: an
+	// echo of 1 KiB then cost 20, 16 and 41 % more with 100, 1,000 and 10,000
+	// connections (medians of 5 runs in turn). A goroutine that the loop made
+	// runnable waits in its thread's queue, so the loop also gives way before
+	// it blocks in the kernel.
 	yieldEvery = 4
 
 	// copyMax is up to how many bytes are copied behind those that wait
