@@ -58,6 +58,20 @@ func (c Conn) PendingRead() int {
 	return 0
 }
 
+// AboveHighWater returns true exactly when more was waiting to be sent than
+// the high-water mark allows and it has not yet fallen to the low-water mark.
+// One that writes much, such as an offloaded job, then waits for OnDrain, which
+// is sure to follow unless the connection ends, and of that OnHangup tells if a
+// job is unfinished, otherwise OnClose. It is false once writes fail.
+func (c Conn) AboveHighWater() bool {
+	s, err := c.lockOpen()
+	if err != nil {
+		return false
+	}
+	defer s.mu.Unlock()
+	return s.flags&(flagHigh|flagWriteBroken) == flagHigh
+}
+
 // writable locks c's slot if n more bytes may be queued.
 func (c Conn) writable(n int) (*slot, error) {
 	s, err := c.lockOpen()

@@ -288,6 +288,7 @@ func (l *eventLoop) abandon(err error) {
 				ch.conn(i).act().end(err)
 				l.tellView(ch, i, s)
 				l.leaving(ch, i, s)
+				l.hangup(ch, i, s)
 			}
 			s.mu.Unlock()
 			if !free {

@@ -10,7 +10,8 @@ import "github.com/sluice-go/sluice/buffer"
 //
 // One Handler usually serves all connections of a listener; what belongs to
 // one connection is kept with Conn.SetContext. A Handler may also be a
-// DrainHandler and an EOFHandler; so that a misspelt method is noticed, write
+// DrainHandler, an EOFHandler and a HangupHandler; so that a misspelt method
+// is noticed, write
 //
 //	var _ sluice.EOFHandler = myHandler{}
 type Handler interface {
@@ -51,15 +52,31 @@ type EOFHandler interface {
 	OnEOF(c Conn)
 }
 
+// HangupHandler is implemented by a Handler whose offloaded jobs may wait for
+// the peer. OnClose waits for such a job, so it cannot be what ends the wait.
+type HangupHandler interface {
+	// OnHangup is called if jobs are unfinished when the connection closes,
+	// whatever closes it, or when sending to the peer has failed: once, before
+	// OnClose, and like every callback on the loop and beside the jobs. From
+	// then on writes fail. err is nil after Close, also after one that a job
+	// made, otherwise the cause. It is not called if the connection has a
+	// NetConn, whose methods return then.
+	//
+	// The peer's end of its direction is no such case, because the jobs may
+	// still answer: an EOFHandler hears of it.
+	OnHangup(c Conn, err error)
+}
+
 // Funcs is a Handler made of functions, any of which may be nil. With a nil
 // Data what arrives is thrown away; with a nil EOF the peer's end closes the
 // connection, as for a Handler that is no EOFHandler.
 type Funcs struct {
-	Open  func(c Conn)
-	Data  func(c Conn, in *buffer.LinkBuffer)
-	Drain func(c Conn)
-	EOF   func(c Conn)
-	Close func(c Conn, err error)
+	Open   func(c Conn)
+	Data   func(c Conn, in *buffer.LinkBuffer)
+	Drain  func(c Conn)
+	EOF    func(c Conn)
+	Hangup func(c Conn, err error)
+	Close  func(c Conn, err error)
 }
 
 // eofFunc is an EOFHandler made of a function.
@@ -88,6 +105,13 @@ func (f Funcs) OnData(c Conn, in *buffer.LinkBuffer) {
 func (f Funcs) OnDrain(c Conn) {
 	if f.Drain != nil {
 		f.Drain(c)
+	}
+}
+
+// OnHangup calls f.Hangup.
+func (f Funcs) OnHangup(c Conn, err error) {
+	if f.Hangup != nil {
+		f.Hangup(c, err)
 	}
 }
 

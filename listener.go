@@ -43,11 +43,12 @@ type acceptor struct {
 // route is what the connections of a listener, or one that was dialed, have
 // in common.
 type route struct {
-	h     Handler
-	drain DrainHandler // h, if it is one
-	eof   EOFHandler   // h, if it is one
-	local net.Addr     // the listener's, nil if dialed
-	index []routeIndex // by loop
+	h      Handler
+	drain  DrainHandler  // h, if it is one
+	eof    EOFHandler    // h, if it is one
+	hangup HangupHandler // h, if it is one
+	local  net.Addr      // the listener's, nil if dialed
+	index  []routeIndex  // by loop
 }
 
 // routeIndex is where a loop has a route in its table.
@@ -60,6 +61,7 @@ func newRoute(e *Engine, h Handler, local net.Addr) *route {
 	r := &route{h: h, local: local, index: make([]routeIndex, len(e.loops))}
 	r.drain, _ = h.(DrainHandler)
 	r.eof, _ = h.(EOFHandler)
+	r.hangup, _ = h.(HangupHandler)
 	if f, ok := h.(Funcs); ok && f.EOF != nil {
 		r.eof = eofFunc(f.EOF)
 	}

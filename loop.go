@@ -338,6 +338,11 @@ func (l *eventLoop) callData(h Handler, c Conn, in *buffer.LinkBuffer) {
 	h.OnData(c, in)
 }
 
+func (l *eventLoop) callHangup(h HangupHandler, c Conn, err error) {
+	defer l.guard("OnHangup", c)
+	h.OnHangup(c, err)
+}
+
 func (l *eventLoop) callClose(h Handler, c Conn, err error) {
 	defer l.guard("OnClose", c)
 	h.OnClose(c, err)

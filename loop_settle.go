@@ -36,6 +36,9 @@ func (l *eventLoop) settle(ch *chunk, i uint32, s *slot) {
 			s.mu.Unlock()
 			return
 		case stateShut:
+			if l.hangup(ch, i, s) {
+				s.flags &^= flagBusy
+			}
 			over := s.flags&(flagGone|flagBusy) == flagGone && ch.part(i).jobs.count == 0
 			if over {
 				s.flags |= flagBusy // once
@@ -80,12 +83,18 @@ func (l *eventLoop) settle(ch *chunk, i uint32, s *slot) {
 	}
 }
 
-// callbackDue makes a callback that settle found to be due: OnDrain, or the
-// OnData that Wake asked for. It reports whether there was one. s is unlocked
-// while the callback runs.
+// callbackDue makes a callback that settle found to be due: OnHangup, OnDrain,
+// or the OnData that Wake asked for. It reports whether there was one. s is
+// unlocked while the callback runs.
 func (l *eventLoop) callbackDue(ch *chunk, i uint32, s *slot, want request) bool {
-	if s.state != stateOpen {
-		return false
+	if s.state != stateOpen || s.flags&flagWriteBroken != 0 {
+		if l.hangup(ch, i, s) {
+			s.want |= want & wantWake
+			return true
+		}
+		if s.state != stateOpen {
+			return false
+		}
 	}
 	a, r := ch.part(i), l.routes[s.route]
 	if s.flags&flagHigh != 0 && int(s.pending) <= l.water(a).low {
@@ -119,6 +128,22 @@ func (l *eventLoop) callbackDue(ch *chunk, i uint32, s *slot, want request) bool
 		return true
 	}
 	return false
+}
+
+// hangup calls OnHangup if a job may be waiting for a peer that is as good as
+// gone, and reports whether it did. s is locked, and unlocked while the
+// callback runs.
+func (l *eventLoop) hangup(ch *chunk, i uint32, s *slot) bool {
+	a, h := ch.part(i), l.routes[s.route].hangup
+	if h == nil || s.flags&flagHungUp != 0 || !a.working() {
+		return false
+	}
+	s.flags |= flagHungUp | flagBusy
+	err := a.cause
+	s.mu.Unlock()
+	l.callHangup(h, ch.conn(i), err)
+	s.mu.Lock()
+	return true
 }
 
 // flush sends what waits, with s locked. It reports false if the connection

@@ -151,7 +151,7 @@ func (n *netConn) Write(p []byte) (int, error) {
 		case n.err != nil && n.err != io.EOF:
 			return done, n.opError("write", n.err)
 		}
-		if !n.c.aboveHigh() {
+		if !n.c.AboveHighWater() {
 			// The loop must not wait for n.mu while bytes are copied. The
 			// limit is for those who do not wait at the high-water mark.
 			piece := p[done:min(len(p), done+copyMax)]
@@ -168,17 +168,6 @@ func (n *netConn) Write(p []byte) (int, error) {
 		}
 		n.cond.Wait()
 	}
-}
-
-// aboveHigh reports whether more waits to be sent than the high-water mark
-// allows, in which case OnDrain will follow.
-func (c Conn) aboveHigh() bool {
-	s, err := c.lockOpen()
-	if err != nil {
-		return false
-	}
-	defer s.mu.Unlock()
-	return s.flags&flagHigh != 0
 }
 
 // Close closes the connection as Conn.Close does. What waits to be sent is

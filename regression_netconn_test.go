@@ -56,7 +56,7 @@ func TestAJobBlockedInAViewIsWokenHoweverItsConnectionEnds(t *testing.T) {
 						_, err = nc.Write(piece)
 					}
 					return err
-				}, Conn.aboveHigh)
+				}, Conn.AboveHighWater)
 				if got == nil {
 					t.Error("Write: no error")
 				}
@@ -81,7 +81,7 @@ func TestThoseBlockedInAViewAreWokenAsSoonAsShutdownBegins(t *testing.T) {
 			}
 			ended := make(chan error, 1)
 			go func() { ended <- what(nc) }()
-			eventually(t, "it to block", func() bool { s.settle(); return name == "Read" || c.aboveHigh() })
+			eventually(t, "it to block", func() bool { s.settle(); return name == "Read" || c.AboveHighWater() })
 			s.eng.loops[0].closeAll(false)
 			s.settle() // and the clock stands still
 			if err := receive(t, "it to return", ended); !errors.Is(err, ErrClosed) {
@@ -217,7 +217,7 @@ func TestAWriteOfAViewWaitsAtTheHighWaterMarkWhateverTheWriteLimit(t *testing.T)
 			_, err := nc.Write(want)
 			wrote <- errors.Join(err, nc.Close())
 		}()
-		eventually(t, "the high-water mark", func() bool { return c.aboveHigh() || len(wrote) > 0 })
+		eventually(t, "the high-water mark", func() bool { return c.AboveHighWater() || len(wrote) > 0 })
 		if n := c.PendingWrite(); n > mark+copyMax {
 			t.Errorf("%d bytes wait; the mark is %d", n, mark)
 		}

@@ -103,6 +103,7 @@ const (
 	flagShutdown                          // to be closed once its jobs are done
 	flagGone                              // the driver reported Closed
 	flagWriteLate                         // the write deadline has passed
+	flagHungUp                            // OnHangup was called
 )
 
 // request is what a connection wants of its loop beyond what its state and

@@ -298,10 +298,18 @@ func (o *order) OnDrain(c Conn) {
 	o.step(c, "idle", "drain")
 }
 
+func (o *order) OnHangup(c Conn, err error) {
+	// A callback that panicked did not come back to be idle.
+	o.step(c, "hangup", "idle", "open", "data", "drain")
+	if h, ok := o.next.(HangupHandler); ok {
+		h.OnHangup(c, err)
+	}
+	o.step(c, "idle", "hangup")
+}
+
 func (o *order) OnClose(c Conn, err error) {
 	o.closed.Add(1)
-	// A callback that panicked did not come back to be idle.
-	o.step(c, "closing", "idle", "open", "data", "drain")
+	o.step(c, "closing", "idle", "open", "data", "drain", "hangup")
 	o.next.OnClose(c, err)
 	o.step(c, "closed", "closing")
 }
