@@ -1,0 +1,73 @@
+package http1
+
+import "bytes"
+
+// checkTarget checks the form of a target, whose bytes are known to be of a
+// target (RFC 9112 3.2).
+func (w *work) checkTarget(method, target []byte) *Error {
+	switch {
+	case string(method) == "CONNECT":
+		w.seen |= seenConnect
+		if i := bytes.LastIndexByte(target, ':'); i <= 0 || i == len(target)-1 || !validHost(target) {
+			return errTarget
+		}
+	case len(target) == 0:
+		return errTarget
+	case target[0] == '/':
+	case string(target) == "*":
+		if string(method) != "OPTIONS" {
+			return errTarget
+		}
+	default:
+		return w.absoluteForm(target)
+	}
+	return nil
+}
+
+// absoluteForm reads scheme "://" authority path-abempty ["?" query]. User
+// information is refused: it has no business in a request (RFC 9110 4.2.4), and
+// where it ends has fooled many.
+func (w *work) absoluteForm(target []byte) *Error {
+	scheme, rest, ok := bytes.Cut(target, []byte("://"))
+	if !ok || len(scheme) == 0 || class[scheme[0]]&isScheme == 0 || scheme[0] < 'A' || !all(scheme, isScheme) {
+		return errTarget
+	}
+	authority := rest
+	if i := bytes.IndexAny(rest, "/?"); i >= 0 {
+		authority = rest[:i]
+	}
+	if len(authority) == 0 || authority[0] == ':' || !validHost(authority) {
+		return errTarget
+	}
+	w.seen |= seenAbsolute
+	w.authority = w.target + uint32(len(target)-len(rest))
+	w.authorityTo = w.authority + uint32(len(authority))
+	return nil
+}
+
+// validHost reports whether s is uri-host [":" port] (RFC 9110 7.2). The host
+// may be empty, and so may the port.
+func validHost(s []byte) bool {
+	i := 0
+	if len(s) > 0 && s[0] == '[' {
+		i = bytes.IndexByte(s, ']')
+		// An address, a future form of one, or an address with a zone; which of
+		// them is for those who resolve it.
+		if i < 2 || !all(s[1:i], isAddr) {
+			return false
+		}
+		i++
+	} else {
+		for i < len(s) && s[i] != ':' {
+			switch {
+			case class[s[i]]&isHost != 0:
+				i++
+			case s[i] == '%' && len(s)-i > 2 && all(s[i+1:i+3], isHex):
+				i += 3
+			default:
+				return false
+			}
+		}
+	}
+	return i == len(s) || s[i] == ':' && all(s[i+1:], isDigit)
+}
