@@ -94,6 +94,26 @@ func (s *script) OnDrain(c Conn) {
 	}
 }
 
+func (s *script) OnHangup(c Conn, err error) {
+	sc := s.enter("OnHangup", c)
+	defer s.leave()
+	fmt.Fprintln(s.hash, err)
+	if sc == nil || sc.hungUp || sc.job == nil {
+		s.fail("OnHangup without an unfinished job, or twice")
+		return
+	}
+	sc.hungUp = true
+	if _, err := c.Write([]byte("late")); err == nil || c.AboveHighWater() {
+		s.fail("connection %d: writing seems possible in OnHangup", sc.number)
+	}
+	if sc.job.begun {
+		sc.finishJob(false)
+	}
+	if s.dice.IntN(20) == 0 {
+		panic(errTest)
+	}
+}
+
 func (s *script) OnClose(c Conn, err error) {
 	sc := s.enter("OnClose", c)
 	defer s.leave()
@@ -101,6 +121,9 @@ func (s *script) OnClose(c Conn, err error) {
 	delete(s.open, c)
 	if sc != nil {
 		sc.closed, sc.cause, sc.left = true, err, c.PendingRead()
+		if sc.job != nil && sc.job.begun {
+			s.fail("connection %d: OnClose while a job runs", sc.number)
+		}
 	}
 	if _, werr := c.Write([]byte("late")); werr == nil {
 		s.fail("Write works in OnClose")
@@ -194,6 +217,8 @@ func (c *simConn) engineStep(h Conn) {
 		_ = h.Flush()
 	case 12:
 		_ = h.SetWaterMarks(d.IntN(1000), 1000+d.IntN(4000), 1<<20)
+	case 13:
+		c.offload(h)
 	default:
 		c.write(h, what)
 	}

@@ -167,6 +167,7 @@ type script struct {
 func simulate(seed uint64, plant func(*planted)) (trace uint64, err error) {
 	h := fnv.New64a()
 	s := &script{dice: rand.New(rand.NewPCG(seed, 77)), open: map[Conn]*simConn{}, trace: h, hash: h}
+	defer s.endJobs()
 	defer func() {
 		if v := recover(); v != nil { // the engine's own code panicked
 			err = fmt.Errorf("seed %d: panic: %v", seed, v)
@@ -261,22 +262,39 @@ func (s *script) step() {
 			s.conns[s.dice.IntN(len(s.conns))].peerStep()
 		}
 	case 6:
-		for _, c := range s.conns { // in order, not a map's
-			if c.handle != (Conn{}) && s.dice.IntN(4) == 0 {
-				c.engineStep(c.handle) // as if from another goroutine
-				break
-			}
-		}
+		s.elsewhere()
 	default:
 		s.pass()
 	}
 }
 
+// elsewhere lets something happen that is no callback: as if on another
+// goroutine.
+func (s *script) elsewhere() {
+	for _, c := range s.conns { // in order, not a map's
+		if c.handle == (Conn{}) || s.dice.IntN(4) != 0 {
+			continue
+		}
+		if c.job != nil && c.job.begun {
+			c.finishJob(true)
+			return
+		}
+		c.engineStep(c.handle)
+		return
+	}
+}
+
 func (s *script) pass() {
 	loops := s.eng.all()
-	l := loops[s.dice.IntN(len(loops))]
+	s.passOf(loops[s.dice.IntN(len(loops))])
+}
+
+func (s *script) passOf(l *eventLoop) {
 	if err := l.pass(); err != nil {
 		s.fail("pass: %v", err)
+	}
+	for _, c := range s.conns {
+		c.awaitJob()
 	}
 }
 
@@ -340,10 +358,13 @@ func (s *script) finish() {
 		}
 		for _, c := range s.conns {
 			c.peerRead()
+			if graceful && c.job != nil && c.job.begun {
+				c.finishJob(false) // else OnHangup does it
+			}
 		}
 		s.net.Advance(50 * time.Millisecond)
 		for _, l := range s.eng.all() {
-			_ = l.pass()
+			s.passOf(l)
 		}
 	}
 	for _, c := range s.conns {
@@ -404,6 +425,8 @@ type simConn struct {
 	keep                           buffer.LinkBuffer // bytes sliced out of OnData
 	kept                           []byte            // a copy of them
 	left                           int               // bytes unread at OnClose
+	job                            *simJob           // unfinished, nil if there is none
+	hungUp                         bool              // OnHangup was called
 }
 
 // stream is byte i of a direction of connection number.
