@@ -8,7 +8,8 @@ func (w *work) checkTarget(method, target []byte) *Error {
 	switch {
 	case string(method) == "CONNECT":
 		w.seen |= seenConnect
-		if i := bytes.LastIndexByte(target, ':'); i <= 0 || i == len(target)-1 || !validHost(target) {
+		i := bytes.LastIndexByte(target, ':')
+		if i <= 0 || i == len(target)-1 || !all(target[i+1:], isDigit) || !validHost(target) {
 			return errTarget
 		}
 	case len(target) == 0:
