@@ -11,41 +11,48 @@ type trailer struct {
 	fields []Field // made when the section is complete
 }
 
-// notInTrailer are the fields that must not come after the body, by name in
-// lower case: they tell how the message is framed, where it goes, who sent it
-// or how it is to be processed, and some recipients would merge them into the
-// head (RFC 9110 6.5.1).
-var notInTrailer = map[string]bool{
-	"authorization":       true,
-	"cache-control":       true,
-	"connection":          true,
-	"content-encoding":    true,
-	"content-length":      true,
-	"content-range":       true,
-	"content-type":        true,
-	"cookie":              true,
-	"expect":              true,
-	"host":                true,
-	"keep-alive":          true,
-	"max-forwards":        true,
-	"pragma":              true,
-	"proxy-authenticate":  true,
-	"proxy-authorization": true,
-	"proxy-connection":    true,
-	"range":               true,
-	"set-cookie":          true,
-	"te":                  true,
-	"trailer":             true,
-	"transfer-encoding":   true,
-	"upgrade":             true,
-	"www-authenticate":    true,
+// notInTrailer are the fields that must not come after the body, in lower
+// case: they tell how the message is framed, where it goes, who sent it or how
+// it is to be processed, and some recipients would merge them into the head
+// (RFC 9110 6.5.1).
+var notInTrailer = [...]string{
+	"authorization",
+	"cache-control",
+	"connection",
+	"content-encoding",
+	"content-length",
+	"content-range",
+	"content-type",
+	"cookie",
+	"expect",
+	"host",
+	"keep-alive",
+	"max-forwards",
+	"pragma",
+	"proxy-authenticate",
+	"proxy-authorization",
+	"proxy-connection",
+	"range",
+	"set-cookie",
+	"te",
+	"trailer",
+	"transfer-encoding",
+	"upgrade",
+	"www-authenticate",
 }
 
 // allowedInTrailer reports whether a field may come after the body. Besides
 // the fields above, none that makes a request conditional may.
 func allowedInTrailer(name []byte) bool {
-	low := bytes.ToLower(name)
-	return !notInTrailer[string(low)] && !bytes.HasPrefix(low, []byte("if-"))
+	if len(name) >= 3 && equalFold(name[:3], "if-") {
+		return false
+	}
+	for _, n := range notInTrailer {
+		if equalFold(name, n) {
+			return false
+		}
+	}
+	return true
 }
 
 // trailerLine reads what p has of a trailer line and returns how many bytes
