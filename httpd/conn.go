@@ -1,0 +1,240 @@
+package httpd
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"sync"
+
+	"github.com/sluice-go/sluice"
+	"github.com/sluice-go/sluice/buffer"
+)
+
+// conn is what a connection has beyond its sluice.Conn once a message has come
+// in parts or been given to a handler off the loop. One that only ever sent
+// whole requests to a LoopHandler has none.
+type conn struct {
+	sluice.Conn
+	sv     *service
+	ctx    context.Context // ConnContext's; nil means the service's
+	remote string          // the peer's address, once it was needed
+	rx     *receiver       // loop only: the message being received, nil between messages
+
+	mu       sync.Mutex
+	ex       *response // the exchange under way, nil if there is none
+	more     bool      // true exactly when bytes behind the exchange's request wait unread
+	paused   bool      // true exactly when reading is paused until the exchange needs it
+	eof      bool      // true exactly when the peer has ended its direction
+	hijacked bool      // true exactly when the connection is a handler's
+}
+
+// attach returns c's conn and makes one if there is none. Loop only.
+func (sv *service) attach(c sluice.Conn) *conn {
+	if hc, _ := c.Context().(*conn); hc != nil {
+		return hc
+	}
+	hc := &conn{Conn: c, sv: sv}
+	c.SetContext(hc)
+	return hc
+}
+
+// parent is the context from which those of hc's requests derive.
+func (hc *conn) parent() context.Context {
+	if hc.ctx != nil {
+		return hc.ctx
+	}
+	return hc.sv.base
+}
+
+// remoteAddr is the peer's address as http.Request has it. Loop only.
+func (hc *conn) remoteAddr() string {
+	if hc.remote == "" {
+		hc.remote = hc.RemoteAddr().String()
+	}
+	return hc.remote
+}
+
+// isHijacked reports whether the connection belongs to a handler.
+func (hc *conn) isHijacked() bool {
+	hc.mu.Lock()
+	defer hc.mu.Unlock()
+	return hc.hijacked
+}
+
+// closeUnlessBusy closes the connection if no request is under way and no
+// handler has hijacked it; it always reports true. Loop only.
+func (hc *conn) closeUnlessBusy() bool {
+	hc.mu.Lock()
+	idle := hc.ex == nil && hc.rx == nil && !hc.hijacked
+	hc.mu.Unlock()
+	if idle {
+		_ = hc.Close()
+	}
+	return true
+}
+
+// occupied takes what the exchange under way wants of in and reports whether
+// there is one, whose end the rest has to wait for.
+func (hc *conn) occupied(in *buffer.LinkBuffer) bool {
+	hc.mu.Lock()
+	defer hc.mu.Unlock()
+	ex := hc.ex
+	if hc.hijacked {
+		return true // all that comes is the handler's, as soon as it has its net.Conn
+	}
+	if ex == nil {
+		return false
+	}
+	if b := ex.body; b != nil && !b.whole {
+		b.feed(in)
+		if b.whole && ex.finished {
+			hc.ex = nil // what its handler left unread is gone
+			return false
+		}
+	}
+	hc.more = in.Len() > 0
+	if in.Len() > readAhead && !hc.paused {
+		hc.paused = true
+		_ = hc.PauseRead()
+	}
+	return true
+}
+
+// OnData takes what has arrived: requests, one after the other, and the body
+// of the one whose handler is at work.
+func (sv *service) OnData(c sluice.Conn, in *buffer.LinkBuffer) {
+	hc, _ := c.Context().(*conn)
+	if hc != nil && hc.occupied(in) {
+		return
+	}
+	rx := sv.receive(c, hc, in)
+	for rx.next() {
+	}
+	rx.done()
+}
+
+// OnEOF notes that the peer sends nothing more. It may still be waiting for
+// answers.
+func (sv *service) OnEOF(c sluice.Conn) {
+	hc, _ := c.Context().(*conn)
+	if hc == nil {
+		_ = c.Close()
+		return
+	}
+	hc.mu.Lock()
+	hc.eof = true
+	ex := hc.ex
+	if ex == nil {
+		hijacked := hc.hijacked
+		hc.mu.Unlock()
+		if !hijacked {
+			_ = c.Close()
+		}
+		return
+	}
+	if ex.body != nil {
+		ex.body.fail(io.ErrUnexpectedEOF)
+	}
+	gone := !hc.more
+	over := ex.finished
+	hc.mu.Unlock()
+	if over { // the rest of its body will not come
+		_ = c.Close()
+	}
+	if gone {
+		ex.ctx.cancel(context.Canceled)
+	}
+}
+
+// OnDrain lets a handler go on writing.
+func (sv *service) OnDrain(c sluice.Conn) {
+	hc, _ := c.Context().(*conn)
+	if hc == nil {
+		_ = c.Wake() // for requests that a LoopHandler is to answer
+		return
+	}
+	hc.mu.Lock()
+	ex := hc.ex
+	resume := false
+	if ex != nil {
+		resume = ex.drained()
+	}
+	hc.mu.Unlock()
+	switch {
+	case ex == nil:
+		_ = c.Wake()
+	case resume:
+		_ = c.Offload(ex.resumeTail)
+	}
+}
+
+// OnHangup tells the handler at work that its client is gone.
+func (sv *service) OnHangup(c sluice.Conn, err error) {
+	hc, _ := c.Context().(*conn)
+	if hc == nil {
+		return
+	}
+	hc.mu.Lock()
+	ex := hc.ex
+	if ex != nil {
+		ex.hangup(err)
+	}
+	hc.mu.Unlock()
+	if ex != nil {
+		ex.ctx.cancel(context.Canceled)
+	}
+}
+
+// OnClose forgets the connection.
+func (sv *service) OnClose(c sluice.Conn, err error) {
+	hc, _ := c.Context().(*conn)
+	if hc == nil {
+		sv.state(c, http.StateClosed)
+		sv.count(-1, 0)
+		return
+	}
+	if hc.rx != nil {
+		hc.rx.drop()
+		hc.rx = nil
+	}
+	hc.mu.Lock()
+	ex, hijacked := hc.ex, hc.hijacked
+	hc.ex = nil
+	hc.mu.Unlock()
+	if ex != nil { // its handler never began, or its body was still coming
+		ex.abandon()
+	}
+	if hijacked {
+		sv.count(-1, -1)
+		return
+	}
+	sv.state(c, http.StateClosed)
+	sv.count(-1, 0)
+}
+
+// finish ends an exchange whose answer has been queued: the connection goes on
+// with the next request, or ends. The handler's goroutine calls it.
+func (hc *conn) finish(w *response) {
+	if hc.sv.srv.ConnState != nil && !w.closeAfter {
+		hc.sv.state(hc.Conn, http.StateIdle)
+	}
+	hc.mu.Lock()
+	w.finished = true
+	unread := w.body != nil && w.body.leave(w.closeAfter)
+	if !unread {
+		hc.ex = nil
+	}
+	end := w.closeAfter || w.body != nil && w.body.spoilt || hc.eof && !hc.more || hc.sv.srv.inShutdown.Load() && !hc.more
+	wake, resume := hc.more, hc.paused
+	hc.more, hc.paused = false, false
+	hc.mu.Unlock()
+	switch {
+	case end:
+		_ = hc.Close()
+	case resume:
+		_ = hc.ResumeRead()
+		fallthrough
+	case wake:
+		_ = hc.Wake()
+	}
+}

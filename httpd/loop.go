@@ -1,0 +1,171 @@
+package httpd
+
+import (
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/sluice-go/sluice"
+	"github.com/sluice-go/sluice/http1"
+)
+
+// RequestCtx is a request and its answer as a LoopHandler sees them. Neither it
+// nor a slice that its methods return may be used after the handler has
+// returned: the next request lies in the same memory. Answering allocates
+// nothing.
+type RequestCtx struct {
+	rx     *receiver
+	data   []byte
+	status int
+	kind   string // Content-Type
+	fields []byte
+	out    []byte // the answer's body
+	batch  []byte // answers that go out when OnData ends
+	close  bool
+}
+
+// Method returns the request's method, such as "GET".
+func (x *RequestCtx) Method() []byte { return x.rx.head.Method }
+
+// Target returns the request's target as it was sent (RFC 9112 3.2), such as
+// "/path?query".
+func (x *RequestCtx) Target() []byte { return x.rx.head.Target }
+
+// Path returns the target up to the query, as it was sent: escapes are not
+// decoded and dot segments not removed.
+func (x *RequestCtx) Path() []byte {
+	path, _ := cut(x.rx.head.Target)
+	return path
+}
+
+// Query returns what follows the first question mark of the target.
+func (x *RequestCtx) Query() []byte {
+	_, query := cut(x.rx.head.Target)
+	return query
+}
+
+func cut(target []byte) (path, query []byte) {
+	for i, c := range target {
+		if c == '?' {
+			return target[:i], target[i+1:]
+		}
+	}
+	return target, nil
+}
+
+// Host returns the value of the field Host, nil if there is none.
+func (x *RequestCtx) Host() []byte { return x.rx.head.Host }
+
+// Get returns the value of the first field of that name, in whatever case, nil
+// if there is none.
+func (x *RequestCtx) Get(name string) []byte { return x.rx.head.Get(name) }
+
+// Fields returns the fields of the request's head in their order.
+func (x *RequestCtx) Fields() []http1.Field { return x.rx.head.Fields }
+
+// Body returns the request's body.
+func (x *RequestCtx) Body() []byte { return x.data }
+
+// RemoteAddr returns the client's address.
+func (x *RequestCtx) RemoteAddr() net.Addr { return x.rx.c.RemoteAddr() }
+
+// Conn returns the connection. Nothing may be written to it.
+func (x *RequestCtx) Conn() sluice.Conn { return x.rx.c }
+
+// SetStatus sets the answer's status, 200 to 599; without it, it is 200.
+func (x *RequestCtx) SetStatus(status int) { x.status = status }
+
+// SetContentType sets the field Content-Type, which otherwise is
+// "text/plain; charset=utf-8".
+func (x *RequestCtx) SetContentType(kind string) { x.kind = kind }
+
+// Set adds a field to the answer's head. Content-Length, Connection, Date and
+// Content-Type are not to be set like this. A name or value that is not valid
+// is left out.
+func (x *RequestCtx) Set(name, value string) {
+	if http1.ValidName(name) && http1.ValidValue(value) {
+		x.fields = http1.AppendField(x.fields, name, value)
+	}
+}
+
+// Close has the connection closed after this answer.
+func (x *RequestCtx) Close() { x.close = true }
+
+// Write appends a copy of p to the answer's body. It never fails.
+func (x *RequestCtx) Write(p []byte) (int, error) {
+	x.out = append(x.out, p...)
+	return len(p), nil
+}
+
+// WriteString is Write for a string.
+func (x *RequestCtx) WriteString(p string) (int, error) {
+	x.out = append(x.out, p...)
+	return len(p), nil
+}
+
+// memory is how much x keeps.
+func (x *RequestCtx) memory() int { return cap(x.fields) + cap(x.out) + cap(x.batch) }
+
+// answer has the LoopHandler answer a request and reports whether it did.
+func (rx *receiver) answer(body []byte) bool {
+	x := &rx.x
+	x.rx, x.data, x.status, x.kind, x.close = rx, body, http.StatusOK, "text/plain; charset=utf-8", false
+	x.fields, x.out = x.fields[:0], x.out[:0]
+	done := rx.sv.srv.LoopHandler(x)
+	x.data = nil
+	if done {
+		x.compose()
+	}
+	return done
+}
+
+// compose appends the answer to those that are to go out.
+func (x *RequestCtx) compose() {
+	h := &x.rx.head
+	x.close = x.close || h.Close || !x.rx.sv.srv.keepAlives()
+	p := http1.AppendStatusLine(x.batch, h.Minor, x.status, "")
+	if bodyAllowed(x.status) {
+		p = http1.AppendField(p, "Content-Type", x.kind)
+		p = append(p, "Content-Length: "...)
+		p = append(strconv.AppendInt(p, int64(len(x.out)), 10), "\r\n"...)
+	}
+	p = append(p, x.fields...)
+	switch {
+	case x.close && h.Minor > 0:
+		p = append(p, "Connection: close\r\n"...)
+	case !x.close && h.Minor == 0:
+		p = append(p, "Connection: keep-alive\r\n"...)
+	}
+	p = append(appendDate(p, time.Now()), "\r\n"...)
+	if bodyAllowed(x.status) && string(h.Method) != http.MethodHead {
+		p = append(p, x.out...)
+	}
+	x.batch = p
+}
+
+// carryOn reports whether the next request may be taken: not after the last
+// one, nor while the client does not take its answers.
+func (x *RequestCtx) carryOn() bool {
+	rx := x.rx
+	rx.reset()
+	if x.close {
+		rx.flush()
+		_ = rx.c.Close()
+		return false
+	}
+	rx.sv.state(rx.c, http.StateIdle)
+	if len(x.batch) < pieceMax {
+		return true
+	}
+	rx.flush()
+	return !rx.c.AboveHighWater() // OnDrain will wake it
+}
+
+// flush queues the answers composed so far.
+func (rx *receiver) flush() {
+	if x := &rx.x; len(x.batch) > 0 {
+		_, _ = rx.c.Write(x.batch) // fails only if the connection is closing
+		x.batch = x.batch[:0]
+	}
+}

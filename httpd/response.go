@@ -1,0 +1,472 @@
+package httpd
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/sluice-go/sluice"
+	"github.com/sluice-go/sluice/http1"
+)
+
+const (
+	// lengthMax is up to how many bytes of answer are held back for the end of
+	// the handler, so that their length can be announced. It is the figure of
+	// net/http, whose users know it.
+	lengthMax = 2048
+
+	// bufferMax is how many bytes of a longer answer are collected before
+	// they are sent.
+	bufferMax = 4096
+
+	// pieceMax bounds what is queued at a time, between looks at the
+	// high-water mark.
+	pieceMax = 32 << 10
+)
+
+// response is an exchange: a request and its answer. It is the
+// http.ResponseWriter, and the handler's goroutine uses it, but for what is
+// marked otherwise.
+type response struct {
+	hc   *conn
+	req  *http.Request
+	ctx  requestContext
+	body *body // nil if the request has none
+
+	header      http.Header
+	status      int
+	length      int64 // the announced Content-Length, -1 if there is none
+	written     int64 // bytes of body that the handler wrote, those of an answer to HEAD included
+	enc         http1.Encoder
+	head        headFields
+	trailers    []string  // the names that the field Trailer announced
+	out         *scratch  // bytes that are to be queued: the head's fields, then body
+	wroteHeader bool      // true exactly when the status is final
+	sentHead    bool      // true exactly when the head has been composed
+	handlerDone bool      // true exactly when the handler has returned
+	hijacked    bool      // true exactly when Hijack was called
+	keep10      bool      // true exactly when the request is of HTTP/1.0 and wants to keep the connection
+	closeAfter  bool      // true exactly when the connection ends after this answer
+	fullDuplex  bool      // true exactly when EnableFullDuplex was called
+	chunked     bool      // true exactly when the body is sent in chunks
+	file        *fileTail // a file that is still to be sent; nil if there is none
+
+	// Guarded by conn.mu.
+	cond     sync.Cond // of body, err and the connection's drain
+	err      error     // why nothing can be written any more
+	finished bool      // true exactly when the answer has been queued
+}
+
+// scratch is memory in which an answer is composed.
+type scratch struct {
+	fields []byte // the handler's part of the head
+	body   []byte // body not yet framed
+	wire   []byte // what goes out
+}
+
+var scratches = sync.Pool{New: func() any {
+	return &scratch{body: make([]byte, 0, bufferMax)}
+}}
+
+var (
+	_ http.Flusher    = (*response)(nil)
+	_ http.Hijacker   = (*response)(nil)
+	_ io.StringWriter = (*response)(nil)
+	_ io.ReaderFrom   = (*response)(nil)
+)
+
+// newExchange makes the exchange of the request that rx has received, with the
+// bytes of its body that have come. Loop only.
+func newExchange(rx *receiver, data []byte) (*response, error) {
+	w := &response{hc: rx.hc, length: -1}
+	w.cond.L = &rx.hc.mu
+	w.ctx.parent, w.ctx.c = rx.hc.parent(), rx.c
+	req, err := newRequest(&w.ctx, &rx.head, rx.hc.remoteAddr())
+	if err != nil {
+		return nil, err
+	}
+	w.req = req
+	if len(data) > 0 || !rx.dec.Done() {
+		w.body = newBody(w, rx, data)
+		req.Body = w.body
+	}
+	w.keep10 = rx.head.Minor == 0 && !rx.head.Close
+	w.closeAfter = rx.head.Close
+	return w, nil
+}
+
+// run is the job that answers a request.
+func (w *response) run(sluice.Conn) {
+	defer w.recovered()
+	w.serve()
+	w.ctx.cancel(context.Canceled)
+	if w.hijacked {
+		return
+	}
+	w.finish()
+}
+
+// recovered deals with a handler's panic as net/http does: it is logged, unless
+// it is http.ErrAbortHandler, and costs the connection.
+func (w *response) recovered() {
+	v := recover()
+	if v == nil {
+		return
+	}
+	if v != http.ErrAbortHandler {
+		w.hc.sv.srv.logf("httpd: panic serving %s: %v\n%s", w.req.RemoteAddr, v, stack())
+	}
+	w.ctx.cancel(context.Canceled)
+	if !w.hijacked {
+		w.release()
+		_ = w.hc.Abort()
+	}
+}
+
+// serve calls the handler.
+func (w *response) serve() {
+	sv := w.hc.sv
+	if w.req.RequestURI == "*" && w.req.Method == http.MethodOptions && !sv.srv.DisableGeneralOptionsHandler {
+		w.Header().Set("Content-Length", "0")
+		return
+	}
+	sv.handler.ServeHTTP(w, w.req)
+}
+
+// finish completes the answer after the handler.
+func (w *response) finish() {
+	w.handlerDone = true
+	if !w.wroteHeader {
+		w.WriteHeader(http.StatusOK)
+	}
+	if w.file != nil && w.sendTail() {
+		return // the rest of the file follows
+	}
+	w.complete()
+}
+
+// complete ends an answer all of whose body has been written.
+func (w *response) complete() {
+	err := w.flush(true)
+	if w.length != -1 && w.written != w.length && bodyAllowed(w.status) && w.req.Method != http.MethodHead {
+		w.closeAfter = true // the client will not take what follows for its missing part
+	}
+	if err != nil {
+		w.closeAfter = true
+	}
+	if w.req.MultipartForm != nil {
+		_ = w.req.MultipartForm.RemoveAll()
+	}
+	w.release()
+	w.hc.finish(w)
+}
+
+// release gives scratch memory back.
+func (w *response) release() {
+	if s := w.out; s != nil {
+		w.out = nil
+		if cap(s.fields)+cap(s.wire) <= keepMax {
+			s.fields, s.body, s.wire = s.fields[:0], s.body[:0], s.wire[:0]
+			scratches.Put(s)
+		}
+	}
+	if w.file != nil {
+		w.file.close()
+		w.file = nil
+	}
+}
+
+// abandon ends an exchange whose connection is gone. Loop only.
+func (w *response) abandon() {
+	w.ctx.cancel(context.Canceled)
+	w.hc.mu.Lock()
+	defer w.hc.mu.Unlock()
+	if w.body != nil {
+		w.body.stopTimer()
+		w.body.shut()
+	}
+}
+
+// hangup makes everything that waits for the client fail, with conn.mu held.
+func (w *response) hangup(err error) {
+	if err == nil {
+		err = sluice.ErrClosed
+	}
+	if w.err == nil {
+		w.err = err
+	}
+	if w.body != nil {
+		w.body.fail(err)
+	}
+	w.cond.Broadcast()
+}
+
+// Header returns the fields of the answer's head, to be changed before it is
+// written.
+func (w *response) Header() http.Header {
+	if w.header == nil {
+		w.header = make(http.Header)
+	}
+	return w.header
+}
+
+// WriteHeader sets the status, for good, or sends an interim response if it is
+// one of 1xx other than 101.
+func (w *response) WriteHeader(status int) {
+	switch {
+	case w.hijacked:
+		w.hc.sv.srv.logf("httpd: WriteHeader on a hijacked connection from %s", caller())
+		return
+	case w.wroteHeader:
+		w.hc.sv.srv.logf("httpd: superfluous WriteHeader(%d) from %s", status, caller())
+		return
+	case status < 100 || status > 999:
+		panic("httpd: WriteHeader with the invalid status " + strconv.Itoa(status))
+	}
+	if status != http.StatusProcessing && status != http.StatusEarlyHints {
+		w.askNoMore()
+	}
+	if status < 200 && status != http.StatusSwitchingProtocols {
+		w.interim(status)
+		return
+	}
+	w.wroteHeader, w.status = true, status
+	w.capture()
+}
+
+// askNoMore keeps the body from asking for itself with 100 Continue: an answer
+// or the handler's own 100 has been sent.
+func (w *response) askNoMore() {
+	if w.body != nil {
+		w.hc.mu.Lock()
+		if w.body.ask {
+			w.body.ask = false
+			w.body.unasked = true
+		}
+		w.hc.mu.Unlock()
+	}
+}
+
+// interim sends a response of 1xx with the fields so far.
+func (w *response) interim(status int) {
+	s := w.scratch()
+	s.wire = http1.AppendStatusLine(s.wire[:0], w.req.ProtoMinor, status, "")
+	s.wire = appendFields(s.wire, w.header, func(name string) bool {
+		return name != "Content-Length" && name != "Transfer-Encoding"
+	})
+	s.wire = append(s.wire, "\r\n"...)
+	_ = w.queue(s.wire)
+}
+
+func (w *response) scratch() *scratch {
+	if w.out == nil {
+		w.out = scratches.Get().(*scratch)
+	}
+	return w.out
+}
+
+// Write writes p to the body of the answer.
+func (w *response) Write(p []byte) (int, error) {
+	if err := w.admit(len(p)); err != nil || len(p) == 0 {
+		return 0, err
+	}
+	s := w.scratch()
+	if len(s.body)+len(p) <= w.room() {
+		s.body = append(s.body, p...)
+		return len(p), nil
+	}
+	rest := p
+	if !w.sentHead { // for the type to be recognised by
+		n := lengthMax - len(s.body)
+		s.body, rest = append(s.body, p[:n]...), p[n:]
+	}
+	if err := w.flush(false); err != nil {
+		return 0, err
+	}
+	if len(rest) < bufferMax {
+		s.body = append(s.body, rest...)
+		return len(p), nil
+	}
+	n, err := w.direct(rest)
+	return len(p) - len(rest) + n, err
+}
+
+// WriteString is Write for a string.
+func (w *response) WriteString(p string) (int, error) {
+	if w.wroteHeader && w.file == nil && w.length == -1 && !w.hijacked && bodyAllowed(w.status) {
+		if s := w.scratch(); len(s.body)+len(p) <= w.room() {
+			s.body = append(s.body, p...)
+			w.written += int64(len(p))
+			return len(p), nil
+		}
+	}
+	return w.Write([]byte(p))
+}
+
+// room is how many bytes are collected before they are sent.
+func (w *response) room() int {
+	if w.sentHead {
+		return bufferMax
+	}
+	return lengthMax
+}
+
+// admit checks that n bytes of body may be written, and counts them.
+func (w *response) admit(n int) error {
+	if w.hijacked {
+		if n > 0 {
+			w.hc.sv.srv.logf("httpd: Write on a hijacked connection from %s", caller())
+		}
+		return http.ErrHijacked
+	}
+	if !w.wroteHeader {
+		w.WriteHeader(http.StatusOK)
+	}
+	if n == 0 {
+		return nil
+	}
+	if !bodyAllowed(w.status) {
+		return http.ErrBodyNotAllowed
+	}
+	w.written += int64(n)
+	if w.length != -1 && w.written > w.length {
+		return http.ErrContentLength
+	}
+	if w.file != nil {
+		return w.waitTail()
+	}
+	return nil
+}
+
+// Flush sends what has been written so far.
+func (w *response) Flush() { _ = w.FlushError() }
+
+// FlushError is Flush with its error, for http.ResponseController.
+func (w *response) FlushError() error {
+	if w.hijacked {
+		return http.ErrHijacked
+	}
+	if !w.wroteHeader {
+		w.WriteHeader(http.StatusOK)
+	}
+	if w.file != nil {
+		if err := w.waitTail(); err != nil {
+			return err
+		}
+	}
+	return w.flush(false)
+}
+
+// flush queues what is composed: the head, if it has not been, the bytes
+// collected and, at last, the body's end.
+func (w *response) flush(last bool) error {
+	s := w.scratch()
+	s.wire = s.wire[:0]
+	if !w.sentHead {
+		w.composeHead(s, last)
+	}
+	w.frame(s, s.body)
+	s.body = s.body[:0]
+	if last {
+		w.end(s)
+	}
+	return w.queue(s.wire)
+}
+
+// frame appends p, framed, to what goes out, unless the answer has no body.
+func (w *response) frame(s *scratch, p []byte) {
+	if len(p) == 0 || w.req.Method == http.MethodHead {
+		return
+	}
+	var err error
+	if s.wire, err = w.enc.Data(s.wire, len(p)); err != nil {
+		w.closeAfter = true // admit has told the handler
+		return
+	}
+	s.wire = append(s.wire, p...)
+	s.wire = w.enc.AfterData(s.wire)
+}
+
+// direct sends a long piece of body without collecting it.
+func (w *response) direct(p []byte) (int, error) {
+	s := w.out
+	for done := 0; done < len(p); {
+		n := min(pieceMax, len(p)-done)
+		s.wire = s.wire[:0]
+		w.frame(s, p[done:done+n])
+		if err := w.queue(s.wire); err != nil {
+			return done, err
+		}
+		done += n
+	}
+	return len(p), nil
+}
+
+// queue hands bytes to the connection and waits before while too many are on
+// their way.
+func (w *response) queue(p []byte) error {
+	if len(p) == 0 {
+		return w.failed()
+	}
+	if err := w.ready(); err != nil {
+		return err
+	}
+	if _, err := w.hc.Write(p); err != nil {
+		return timeout(err)
+	}
+	return nil
+}
+
+// failed returns why writing is impossible, nil if it is not.
+func (w *response) failed() error {
+	w.hc.mu.Lock()
+	defer w.hc.mu.Unlock()
+	return timeout(w.err)
+}
+
+// ready waits until the connection is below its high-water mark.
+func (w *response) ready() error {
+	w.hc.mu.Lock()
+	defer w.hc.mu.Unlock()
+	for w.err == nil && w.hc.AboveHighWater() {
+		w.cond.Wait()
+	}
+	return timeout(w.err)
+}
+
+// timeout makes an error of a passed deadline one that users of package net
+// expect.
+func timeout(err error) error {
+	if errors.Is(err, sluice.ErrWriteTimeout) {
+		return os.ErrDeadlineExceeded
+	}
+	return err
+}
+
+// SetReadDeadline sets the time from which on reading the body fails, for
+// http.ResponseController.
+func (w *response) SetReadDeadline(t time.Time) error {
+	if w.body != nil {
+		w.hc.mu.Lock()
+		defer w.hc.mu.Unlock()
+		w.body.setDeadline(t)
+	}
+	return nil
+}
+
+// SetWriteDeadline sets the time at which the connection is cut off if bytes
+// wait to be sent, and from which on writing fails otherwise, for
+// http.ResponseController.
+func (w *response) SetWriteDeadline(t time.Time) error { return w.hc.SetWriteDeadline(t) }
+
+// EnableFullDuplex lets the handler read the body after it has begun to
+// answer, for http.ResponseController.
+func (w *response) EnableFullDuplex() error {
+	w.fullDuplex = true
+	return nil
+}

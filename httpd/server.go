@@ -1,0 +1,299 @@
+package httpd
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluice-go/sluice"
+)
+
+// Server serves HTTP/1.x on event loops. Its fields and methods have the names
+// and meanings of those of net/http's Server, so that moving from one to the
+// other is a changed line. The fields must not be changed once it serves.
+type Server struct {
+	// Addr is the TCP address that ListenAndServe listens on, "host:port".
+	// "" means ":http".
+	Addr string
+
+	// Handler answers the requests, each on a goroutine of a pool that it
+	// has for itself until it returns. nil means http.DefaultServeMux.
+	Handler http.Handler
+
+	// LoopHandler, if it is not nil, is asked first, on the event loop. It
+	// must not block, not even for a short time: every other connection of
+	// the loop waits meanwhile. It reports whether it has answered; a request
+	// for which it reports false goes to Handler. It is not asked for requests
+	// whose body is longer than 64 KiB or that expect 100 Continue.
+	LoopHandler func(x *RequestCtx) bool
+
+	// DisableGeneralOptionsHandler passes "OPTIONS *" to the handlers.
+	// Otherwise it is answered with 200 and an empty body.
+	DisableGeneralOptionsHandler bool
+
+	// ReadTimeout bounds the time for reading a request with its body, from
+	// its first byte. 0 means no limit. A request that is late before its
+	// handler has begun costs the connection; later, reading the body fails.
+	ReadTimeout time.Duration
+
+	// ReadHeaderTimeout bounds the time for reading a request's head, from its
+	// first byte, and the time from accepting to the first byte. 0 means
+	// ReadTimeout.
+	ReadHeaderTimeout time.Duration
+
+	// WriteTimeout bounds the time from the end of the request's head to the
+	// end of the answer. 0 means no limit. When it has passed, the connection
+	// is cut off if bytes wait to be sent, otherwise writing fails.
+	WriteTimeout time.Duration
+
+	// IdleTimeout closes a connection on which no byte came or left for so
+	// long while no handler was at work. 0 means ReadTimeout.
+	IdleTimeout time.Duration
+
+	// MaxHeaderBytes bounds a request's head; beyond it the answer is 431.
+	// 0 means http.DefaultMaxHeaderBytes.
+	MaxHeaderBytes int
+
+	// MaxBodyBytes bounds a request's decoded body; beyond it the answer is
+	// 413, or reading the body fails with an *http.MaxBytesError if the handler
+	// has begun. 0 means no limit.
+	MaxBodyBytes int64
+
+	// MaxHandlers is the greatest number of handlers that run at one time;
+	// requests beyond it wait, and Engine.Stats tells how many
+	// (JobStats.Waiting). 0 means 65,536. With an Engine of one's own it is
+	// Config.Workers that counts.
+	MaxHandlers int
+
+	// ConnState is called when a connection changes state, on the loop or on
+	// the handler's goroutine; it must not block. The net.Conn given to it
+	// and to ConnContext has addresses, deadlines and Close, is the same value
+	// every time and may be a key of a map. It cannot be read or written.
+	ConnState func(net.Conn, http.ConnState)
+
+	// ErrorLog gets panics of handlers and their misuses of the API. nil means
+	// slog.Default().
+	ErrorLog *log.Logger
+
+	// BaseContext returns the context from which those of a listener's
+	// requests derive. nil means context.Background().
+	BaseContext func(net.Listener) context.Context
+
+	// ConnContext changes the context of a new connection's requests. It is
+	// called on the loop and must not block.
+	ConnContext func(ctx context.Context, c net.Conn) context.Context
+
+	// Engine has the loops to serve on, shared with other servers; it stays
+	// open when the server closes. Its Config.WriteLimit must exceed its
+	// HighWater by 64 KiB and its ReadLimit MaxHeaderBytes. nil means an engine
+	// of the server's own.
+	Engine *sluice.Engine
+
+	inShutdown   atomic.Bool
+	noKeepAlives atomic.Bool
+
+	mu         sync.Mutex
+	own        *sluice.Engine // nil until it is needed, and if Engine is set
+	services   []*service
+	onShutdown []func()
+}
+
+const (
+	defaultMaxHandlers = 65536
+
+	// The marks of an engine of the server's own. A handler that writes more
+	// than highWater to a slow reader waits until lowWater is left.
+	highWater = 256 << 10
+	lowWater  = 64 << 10
+)
+
+// ListenAndServe listens on the TCP address s.Addr and serves until Shutdown,
+// Close or a failure. It always returns an error that is not nil:
+// http.ErrServerClosed after Shutdown or Close.
+func (s *Server) ListenAndServe() error {
+	addr := s.Addr
+	if addr == "" {
+		addr = ":http"
+	}
+	sv, err := s.start(nil, func(e *sluice.Engine, h sluice.Handler) (*sluice.Listener, error) {
+		return e.Listen("tcp", addr, h)
+	})
+	if err != nil {
+		return err
+	}
+	return sv.wait()
+}
+
+// Serve accepts connections on l, a *net.TCPListener or *net.UnixListener,
+// until Shutdown, Close or a failure, and closes l. It always returns an error
+// that is not nil: http.ErrServerClosed after Shutdown or Close. One loop
+// accepts from l; with ListenAndServe and Listen all do where the system can.
+func (s *Server) Serve(l net.Listener) error {
+	sv, err := s.start(l, func(e *sluice.Engine, h sluice.Handler) (*sluice.Listener, error) { return e.ListenOn(l, h) })
+	if err != nil {
+		_ = l.Close()
+		return err
+	}
+	return sv.wait()
+}
+
+// Listen is ListenAndServe that does not wait, for any network, "tcp", "tcp4",
+// "tcp6" or "unix", and address: it returns when connections are being
+// accepted. Shutdown and Close close the listener.
+func (s *Server) Listen(network, address string) (*sluice.Listener, error) {
+	sv, err := s.start(nil, func(e *sluice.Engine, h sluice.Handler) (*sluice.Listener, error) {
+		return e.Listen(network, address, h)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return sv.ln, nil
+}
+
+// start begins to serve what listen listens on; l is the listener to show to
+// BaseContext, if it is not listen's own.
+func (s *Server) start(l net.Listener, listen func(*sluice.Engine, sluice.Handler) (*sluice.Listener, error)) (*service, error) {
+	if s.MaxHeaderBytes < 0 || s.MaxBodyBytes < 0 || s.MaxHandlers < 0 {
+		return nil, fmt.Errorf("httpd: MaxHeaderBytes is %d, MaxBodyBytes %d, MaxHandlers %d; they must not be negative",
+			s.MaxHeaderBytes, s.MaxBodyBytes, s.MaxHandlers)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.inShutdown.Load() {
+		return nil, http.ErrServerClosed
+	}
+	eng, err := s.engine()
+	if err != nil {
+		return nil, err
+	}
+	sv := newService(s, eng)
+	if sv.ln, err = listen(eng, sv); err != nil {
+		return nil, err
+	}
+	base := context.Background()
+	if s.BaseContext != nil {
+		if l == nil {
+			l = listener{sv.ln}
+		}
+		if base = s.BaseContext(l); base == nil {
+			_ = sv.ln.Close()
+			return nil, errors.New("httpd: BaseContext returned nil")
+		}
+	}
+	sv.begin(&serverContext{base, sv.std})
+	s.services = append(s.services, sv)
+	return sv, nil
+}
+
+// engine returns the engine to serve on, with s.mu held.
+func (s *Server) engine() (*sluice.Engine, error) {
+	if s.Engine != nil {
+		return s.Engine, nil
+	}
+	if s.own != nil {
+		return s.own, nil
+	}
+	cfg := sluice.Config{HighWater: highWater, LowWater: lowWater, Workers: s.MaxHandlers, ReadLimit: s.maxHeaderBytes() + readAhead}
+	if cfg.Workers == 0 {
+		cfg.Workers = defaultMaxHandlers
+	}
+	var err error
+	s.own, err = sluice.New(cfg)
+	return s.own, err
+}
+
+// Shutdown ends the server in order: it stops listening, calls the functions of
+// RegisterOnShutdown, closes connections that are idle, lets handlers that are
+// at work finish, and waits until all connections are closed. When ctx ends
+// first, it returns ctx's error and leaves the rest as it is, to go on or for
+// Close. Like net/http it neither closes nor waits for hijacked connections.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.inShutdown.Store(true)
+	s.mu.Lock()
+	services := s.services
+	for _, fn := range s.onShutdown {
+		go fn()
+	}
+	s.onShutdown = nil
+	s.mu.Unlock()
+	for _, sv := range services {
+		sv.stop()
+		sv.ln.Each(sv.closeIdle)
+	}
+	for _, sv := range services {
+		if err := sv.drained(ctx); err != nil {
+			return err
+		}
+	}
+	return s.release()
+}
+
+// Close ends the server at once: it stops listening and aborts every
+// connection that is not hijacked. Handlers that are at work find their
+// request's context cancelled and their writes failing; Close does not wait
+// for them.
+func (s *Server) Close() error {
+	s.inShutdown.Store(true)
+	s.mu.Lock()
+	services := s.services
+	s.mu.Unlock()
+	for _, sv := range services {
+		sv.stop()
+		sv.ln.Each(sv.abort)
+	}
+	return s.release()
+}
+
+// release ends the server's own engine, once the hijacked connections and the
+// handlers are done, which may be after it has returned.
+func (s *Server) release() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	own := s.own
+	if own == nil {
+		return nil
+	}
+	for _, sv := range s.services {
+		if sv.open.Load() > 0 {
+			return nil // closed will see to it
+		}
+	}
+	s.own = nil
+	return own.Close()
+}
+
+// RegisterOnShutdown has Shutdown call fn in a goroutine of its own, to tell
+// hijacked connections, say. Shutdown does not wait for fn.
+func (s *Server) RegisterOnShutdown(fn func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.onShutdown = append(s.onShutdown, fn)
+}
+
+// SetKeepAlivesEnabled says whether connections serve more than one request,
+// which they do unless it is called with false.
+func (s *Server) SetKeepAlivesEnabled(on bool) { s.noKeepAlives.Store(!on) }
+
+func (s *Server) keepAlives() bool { return !s.noKeepAlives.Load() && !s.inShutdown.Load() }
+
+func (s *Server) logf(format string, args ...any) {
+	if s.ErrorLog != nil {
+		s.ErrorLog.Printf(format, args...)
+		return
+	}
+	slog.Error(fmt.Sprintf(format, args...))
+}
+
+func (s *Server) maxHeaderBytes() int { return cmp.Or(s.MaxHeaderBytes, http.DefaultMaxHeaderBytes) }
+
+func (s *Server) readHeaderTimeout() time.Duration { return cmp.Or(s.ReadHeaderTimeout, s.ReadTimeout) }
+
+func (s *Server) idleTimeout() time.Duration { return cmp.Or(s.IdleTimeout, s.ReadTimeout) }

@@ -1,0 +1,212 @@
+package httpd
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluice-go/sluice"
+	"github.com/sluice-go/sluice/http1"
+)
+
+// service is the sluice.Handler of the connections of one listener.
+type service struct {
+	srv     *Server
+	std     *http.Server // the settings, for those who look for http.ServerContextKey
+	eng     *sluice.Engine
+	ln      *sluice.Listener
+	handler http.Handler
+	limits  http1.Limits
+	base    context.Context
+	counts  []counts // by loop
+
+	ready   atomic.Bool // true exactly when base is set
+	stopped sync.Once
+	done    chan struct{} // closed when the listener is to close
+
+	mu       sync.Mutex
+	early    []sluice.Conn // those that came before base was set
+	open     atomic.Int64  // connections that have not ended, hijacked ones included
+	hijacked atomic.Int64  // hijacked connections that have not ended
+	waiters  []chan struct{}
+}
+
+var (
+	_ sluice.Handler       = (*service)(nil)
+	_ sluice.EOFHandler    = (*service)(nil)
+	_ sluice.DrainHandler  = (*service)(nil)
+	_ sluice.HangupHandler = (*service)(nil)
+)
+
+func newService(s *Server, eng *sluice.Engine) *service {
+	sv := &service{
+		srv: s, eng: eng, handler: s.Handler, done: make(chan struct{}),
+		limits: http1.Limits{Line: s.maxHeaderBytes(), Head: s.maxHeaderBytes(), Body: s.MaxBodyBytes},
+		std: &http.Server{
+			Addr: s.Addr, Handler: s.Handler, ReadTimeout: s.ReadTimeout, ReadHeaderTimeout: s.ReadHeaderTimeout,
+			WriteTimeout: s.WriteTimeout, IdleTimeout: s.IdleTimeout, MaxHeaderBytes: s.MaxHeaderBytes, ErrorLog: s.ErrorLog,
+			DisableGeneralOptionsHandler: s.DisableGeneralOptionsHandler,
+		},
+		counts: make([]counts, len(eng.Stats().Loops)),
+	}
+	if sv.handler == nil {
+		sv.handler = http.DefaultServeMux
+	}
+	return sv
+}
+
+// begin starts serving, with the context that requests derive from.
+func (sv *service) begin(base context.Context) {
+	sv.base = base
+	sv.mu.Lock()
+	defer sv.mu.Unlock()
+	sv.ready.Store(true)
+	for _, c := range sv.early {
+		_ = c.Execute(func(c sluice.Conn) {
+			sv.opened(c)
+			_ = c.ResumeRead()
+		})
+	}
+	sv.early = nil
+}
+
+// wait waits until the service is stopped or its engine ends.
+func (sv *service) wait() error {
+	select {
+	case <-sv.done:
+		return http.ErrServerClosed
+	case <-sv.eng.Done():
+	}
+	if err := sv.eng.Wait(); !errors.Is(err, sluice.ErrEngineClosed) {
+		return err
+	}
+	return http.ErrServerClosed
+}
+
+// stop closes the listener.
+func (sv *service) stop() {
+	sv.stopped.Do(func() {
+		_ = sv.ln.Close()
+		close(sv.done)
+	})
+}
+
+// drained waits until every connection that is not hijacked has ended.
+func (sv *service) drained(ctx context.Context) error {
+	sv.mu.Lock()
+	if sv.open.Load() == sv.hijacked.Load() {
+		sv.mu.Unlock()
+		return nil
+	}
+	ch := make(chan struct{})
+	sv.waiters = append(sv.waiters, ch)
+	sv.mu.Unlock()
+	select {
+	case <-ch:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// count notes that a connection has come, gone or been hijacked, and tells
+// those who wait for the last.
+func (sv *service) count(open, hijacked int64) {
+	sv.open.Add(open)
+	sv.hijacked.Add(hijacked)
+	left := sv.open.Load() // read after both: the last to change them sees what is left
+	if left != sv.hijacked.Load() || !sv.srv.inShutdown.Load() {
+		return
+	}
+	sv.mu.Lock()
+	defer sv.mu.Unlock()
+	for _, ch := range sv.waiters {
+		close(ch)
+	}
+	sv.waiters = nil
+	if left == 0 {
+		go sv.srv.release()
+	}
+}
+
+// OnOpen begins a connection.
+func (sv *service) OnOpen(c sluice.Conn) {
+	sv.count(1, 0)
+	if sv.ready.Load() {
+		sv.opened(c)
+		return
+	}
+	sv.mu.Lock()
+	defer sv.mu.Unlock()
+	if sv.ready.Load() {
+		sv.opened(c)
+		return
+	}
+	_ = c.PauseRead()
+	sv.early = append(sv.early, c)
+}
+
+func (sv *service) opened(c sluice.Conn) {
+	s := sv.srv
+	if s.inShutdown.Load() {
+		_ = c.Close()
+		return
+	}
+	if d := s.idleTimeout(); d > 0 {
+		_ = c.SetIdleTimeout(d)
+	}
+	if d := s.readHeaderTimeout(); d > 0 {
+		_ = c.SetReadDeadline(time.Now().Add(d))
+	}
+	if s.ConnContext != nil {
+		hc := sv.attach(c)
+		if hc.ctx = s.ConnContext(sv.base, netConn{c}); hc.ctx == nil {
+			panic("httpd: ConnContext returned nil")
+		}
+	}
+	sv.state(c, http.StateNew)
+}
+
+// state tells the user that a connection changed state.
+func (sv *service) state(c sluice.Conn, state http.ConnState) {
+	if hook := sv.srv.ConnState; hook != nil {
+		hook(netConn{c}, state)
+	}
+}
+
+// closeIdle closes a connection on which no request is under way, in a
+// shutdown. Others close when they have been answered.
+func (sv *service) closeIdle(c sluice.Conn) {
+	if hc, _ := c.Context().(*conn); hc != nil && hc.closeUnlessBusy() {
+		return
+	}
+	_ = c.Close()
+}
+
+// abort ends a connection, unless it is hijacked.
+func (sv *service) abort(c sluice.Conn) {
+	if hc, _ := c.Context().(*conn); hc == nil || !hc.isHijacked() {
+		_ = c.Abort()
+	}
+}
+
+// listener is what BaseContext gets to see of a listener of the engine.
+type listener struct{ ln *sluice.Listener }
+
+func (l listener) Addr() net.Addr { return l.ln.Addr() }
+func (l listener) Close() error   { return l.ln.Close() }
+func (l listener) Accept() (net.Conn, error) {
+	return nil, errors.New("httpd: the server accepts the connections of this listener")
+}
+
+// netConn is what hooks get to see of a connection.
+type netConn struct{ sluice.Conn }
+
+var errPassive = errors.New("httpd: the server reads and writes this connection; use http.Hijacker")
+
+func (netConn) Read([]byte) (int, error)  { return 0, errPassive }
+func (netConn) Write([]byte) (int, error) { return 0, errPassive }
