@@ -3,9 +3,14 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
+	"maps"
 	"net"
+	"net/http"
 	"os"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,6 +23,7 @@ import (
 func TestMain(m *testing.M) {
 	servers.Echo["corrupting"] = corrupting
 	servers.Echo["ending"] = func(string) error { return errors.New("out of order") }
+	servers.HTTP["lying"] = lying
 	if len(os.Args) > 1 && (os.Args[1] == "serve" || os.Args[1] == "load") {
 		main()
 		return
@@ -53,6 +59,19 @@ func corrupting(addr string) error {
 	}
 }
 
+// lying answers as net/http does, but says something else after a while.
+func lying(addr string) error {
+	var answered atomic.Int64
+	return http.ListenAndServe(addr, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/plain")
+		if answered.Add(1) < 1000 {
+			io.WriteString(w, "Hello, World!")
+		} else {
+			io.WriteString(w, "Hello, Wordl!")
+		}
+	}))
+}
+
 const testSize = 1024
 
 func testLab(t *testing.T) *lab {
@@ -72,11 +91,11 @@ func testConfig() load.Config {
 
 func TestEveryServerEchoesWithoutErrors(t *testing.T) {
 	l := testLab(t)
-	for _, name := range servers.Names() {
+	for _, name := range servers.Names(servers.Echo) {
 		if name == "corrupting" || name == "ending" {
 			continue
 		}
-		for _, kind := range []string{loadEcho, loadChurn} {
+		for _, kind := range []string{loadLoop, loadChurn} {
 			o := l.throughput(kind, name, testConfig())
 			if o.err != nil {
 				t.Errorf("%s, %s: %v", name, kind, o.err)
@@ -87,22 +106,88 @@ func TestEveryServerEchoesWithoutErrors(t *testing.T) {
 	}
 }
 
+func testHTTPConfig(t *testing.T, target string, pipeline int) load.Config {
+	t.Helper()
+	body, err := servers.Body(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := testConfig()
+	cfg.HTTP = &load.HTTP{Target: target, Body: body, Pipeline: pipeline}
+	return cfg
+}
+
+func TestEveryHTTPServerAnswersWithoutErrors(t *testing.T) {
+	l := testLab(t)
+	for _, name := range servers.Names(servers.HTTP) {
+		if name == "lying" {
+			continue
+		}
+		for _, cfg := range []load.Config{
+			testHTTPConfig(t, servers.PlainPath, 1),
+			testHTTPConfig(t, servers.PlainPath, 16),
+			testHTTPConfig(t, servers.WorkPath+"?n=1000", 1),
+		} {
+			o := l.throughput(loadLoop, name, cfg)
+			if o.err != nil {
+				t.Errorf("%s, %+v: %v", name, cfg.HTTP, o.err)
+			} else if o.Requests == 0 || o.Errors != 0 || o.ServerCPU <= 0 || o.ClientCPU <= 0 {
+				t.Errorf("%s, %+v: %+v", name, cfg.HTTP, o.Result)
+			}
+		}
+	}
+}
+
+func TestHTTPServersGiveTheSameAnswer(t *testing.T) {
+	l := testLab(t)
+	want := http.Header{"Content-Type": {"text/plain"}, "Content-Length": {"13"}}
+	for _, name := range servers.Names(servers.HTTP) {
+		cfg := testHTTPConfig(t, servers.PlainPath, 1)
+		s, err := l.start(name, cfg.HTTP)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		c, err := net.Dial("tcp4", s.addr)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		_, header, err := cfg.HTTP.Ask(c)
+		if err != nil || !maps.EqualFunc(header, want, slices.Equal) {
+			t.Errorf("%s: header %v, %v, want %v and a date", name, header, err, want)
+		}
+		c.Close()
+		s.Kill()
+	}
+}
+
+func TestHTTPServersThatLieShowInTheTable(t *testing.T) {
+	l := testLab(t)
+	o := l.throughput(loadLoop, "lying", testHTTPConfig(t, servers.PlainPath, 1))
+	if row := throughputRow("lying", nil, map[string][]outcome{"lying": {o}}); !strings.Contains(strings.Join(row, " "), "not the right one") {
+		t.Errorf("row %q", row)
+	}
+	o = l.throughput(loadLoop, "lying", testHTTPConfig(t, servers.PlainPath, 3))
+	if o.Errors != int64(testConfig().Conns) {
+		t.Errorf("%d errors, want one for each of %d connections", o.Errors, testConfig().Conns)
+	}
+}
+
 func TestFaultyServersShowInTheTable(t *testing.T) {
 	l := testLab(t)
 	names := []string{servers.Floor, "corrupting", "ending"}
 	outcomes := map[string][]outcome{}
 	err := l.interleave("test", names, 1, func(name string) {
-		outcomes[name] = append(outcomes[name], l.throughput(loadEcho, name, testConfig()))
+		outcomes[name] = append(outcomes[name], l.throughput(loadLoop, name, testConfig()))
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var b strings.Builder
-	if err := printThroughput(&b, names, outcomes); err != nil {
+	if err := printThroughput(&b, names, []string{servers.Floor}, outcomes); err != nil {
 		t.Fatal(err)
 	}
 	lines := strings.Split(b.String(), "\n")
-	for i, want := range []string{"1.00 [1.00-1.00]", "differs from its request", "out of order"} {
+	for i, want := range []string{"1.00 [1.00-1.00]", "not the right one", "out of order"} {
 		if !strings.Contains(lines[i+1], want) {
 			t.Errorf("line %d lacks %q:\n%s", i+1, want, b.String())
 		}
@@ -114,12 +199,26 @@ func TestFaultyServersShowInTheTable(t *testing.T) {
 
 func TestFootprintOfTheGoroutineModelIsPlausible(t *testing.T) {
 	l := testLab(t)
-	f := l.footprint("net", 500, testSize)
+	f := l.footprint("net", load.Config{Conns: 500, Size: testSize})
 	if f.err != nil {
 		t.Fatal(f.err)
 	}
 	// A goroutine's smallest stack and its buffer, and not ten times that.
 	if f.errors != 0 || f.collected < 4<<10 || f.collected > 64<<10 {
+		t.Errorf("%+v", f)
+	}
+}
+
+func TestFootprintOfIdleHTTPConnectionsIsPlausible(t *testing.T) {
+	l := testLab(t)
+	cfg := testHTTPConfig(t, servers.PlainPath, 1)
+	cfg.Conns = 500
+	f := l.footprint(servers.NetHTTP, cfg)
+	if f.err != nil {
+		t.Fatal(f.err)
+	}
+	// A goroutine's smallest stack and two buffers, and not ten times that.
+	if f.errors != 0 || f.collected < 8<<10 || f.collected > 100<<10 {
 		t.Errorf("%+v", f)
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -26,14 +25,17 @@ const (
 
 // serveCmd is one server.
 type serveCmd struct {
-	Name string `arg:"" help:"Which server."`
+	Name string `arg:"" help:"Which server: ${echo_servers}; for HTTP: ${http_servers}."`
 	Addr string `default:"127.0.0.1:7000" help:"The loopback address to listen on."`
 }
 
 func (c *serveCmd) Run() error {
-	serve, ok := servers.Echo[c.Name]
-	if !ok {
-		return fmt.Errorf("no server %q, there are %s", c.Name, strings.Join(servers.Names(), ", "))
+	serve := servers.Echo[c.Name]
+	if serve == nil {
+		serve = servers.HTTP[c.Name]
+	}
+	if serve == nil {
+		return fmt.Errorf("no server %q", c.Name)
 	}
 	addr, err := netip.ParseAddrPort(c.Addr)
 	if err != nil {
@@ -62,14 +64,14 @@ func collectOnSignal() {
 
 // The kinds of load.
 const (
-	loadEcho  = "echo"
+	loadLoop  = "loop"
 	loadHold  = "hold"
 	loadChurn = "churn"
 )
 
 // loadCmd is one client.
 type loadCmd struct {
-	Kind   string `arg:"" enum:"echo,hold,churn"`
+	Kind   string `arg:"" enum:"loop,hold,churn"`
 	Config string `arg:"" help:"A load.Config as JSON."`
 }
 
@@ -84,8 +86,8 @@ func (c *loadCmd) Run() error {
 	var err error
 	release := func() {}
 	switch c.Kind {
-	case loadEcho:
-		r, err = load.Echo(cfg)
+	case loadLoop:
+		r, err = load.Loop(cfg)
 	case loadChurn:
 		r, err = load.Churn(cfg)
 	case loadHold:

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sluice-go/sluice/bench/internal/load"
 	"github.com/sluice-go/sluice/bench/internal/proc"
+	"github.com/sluice-go/sluice/bench/internal/servers"
 	"github.com/sluice-go/sluice/bench/internal/table"
 )
 
@@ -18,9 +19,10 @@ const idleWait = 2 * time.Second
 
 // idleCmd measures what an idle connection costs.
 type idleCmd struct {
-	Conns int `default:"19000" help:"Connections held open."`
-	Size  int `default:"1024" help:"Bytes of the one message exchanged on each."`
-	Runs  int `default:"3" help:"Runs, of which the medians are quoted."`
+	Conns int  `default:"19000" help:"Connections held open."`
+	Size  int  `default:"1024" help:"Bytes of the one message exchanged on each."`
+	HTTP  bool `name:"http" help:"Measure HTTP servers, after one request for /plaintext on each connection."`
+	Runs  int  `default:"3" help:"Runs, of which the medians are quoted."`
 	chosen
 }
 
@@ -33,7 +35,7 @@ type footprint struct {
 }
 
 func (c *idleCmd) Run() error {
-	names, err := c.names()
+	names, cfg, exchange, err := c.plan()
 	if err != nil {
 		return err
 	}
@@ -48,9 +50,9 @@ func (c *idleCmd) Run() error {
 	}
 	l.describe(os.Stdout)
 	footprints := map[string][]footprint{}
-	what := fmt.Sprintf("idle, %d connections after one exchange of %d bytes", c.Conns, c.Size)
+	what := fmt.Sprintf("idle, %d connections after one %s", c.Conns, exchange)
 	err = l.interleave(what, names, c.Runs, func(name string) {
-		footprints[name] = append(footprints[name], l.footprint(name, c.Conns, c.Size))
+		footprints[name] = append(footprints[name], l.footprint(name, cfg))
 	})
 	if err != nil {
 		return err
@@ -63,9 +65,24 @@ func (c *idleCmd) Run() error {
 	return table.Print(os.Stdout, []string{"server", "RSS", "RSS after GC", "errors", "notes"}, rows)
 }
 
+// plan returns the servers, what to do to them, and what that is called.
+func (c *idleCmd) plan() (names []string, cfg load.Config, exchange string, err error) {
+	if !c.HTTP {
+		names, err = c.echo()
+		return names, load.Config{Conns: c.Conns, Size: c.Size}, fmt.Sprintf("echo of %d bytes", c.Size), err
+	}
+	body, err := servers.Body(servers.PlainPath)
+	if err != nil {
+		return nil, cfg, "", err
+	}
+	names, err = c.http()
+	cfg = load.Config{Conns: c.Conns, HTTP: &load.HTTP{Target: servers.PlainPath, Body: body, Pipeline: 1}}
+	return names, cfg, "GET " + servers.PlainPath, err
+}
+
 // footprint makes one run of one server.
-func (l *lab) footprint(name string, conns, size int) (f footprint) {
-	s, err := l.start(name)
+func (l *lab) footprint(name string, cfg load.Config) footprint {
+	s, err := l.start(name, cfg.HTTP)
 	if err != nil {
 		return footprint{err: err}
 	}
@@ -74,7 +91,7 @@ func (l *lab) footprint(name string, conns, size int) (f footprint) {
 	if err != nil {
 		return footprint{err: err}
 	}
-	r, client, err := l.client(s, loadHold, load.Config{Conns: conns, Size: size})
+	r, client, err := l.client(s, loadHold, cfg)
 	if err != nil {
 		return footprint{err: err}
 	}
@@ -88,7 +105,7 @@ func (l *lab) footprint(name string, conns, size int) (f footprint) {
 	if err != nil {
 		return footprint{err: err}
 	}
-	perConn := func(bytes int64) float64 { return float64(bytes) / float64(conns) }
+	perConn := func(bytes int64) float64 { return float64(bytes) / float64(cfg.Conns) }
 	return footprint{
 		resident:  perConn(raw - s.idle),
 		collected: perConn(after - before),

@@ -70,8 +70,9 @@ type server struct {
 	idle int64 // its resident memory before the first load, in bytes
 }
 
-// start starts a server and returns it once it answers.
-func (l *lab) start(name string) (*server, error) {
+// start starts a server and returns it once it answers. What it is asked is
+// want, if it is an HTTP server, which nil says it is not.
+func (l *lab) start(name string, want *load.HTTP) (*server, error) {
 	addr, err := freeAddr()
 	if err != nil {
 		return nil, err
@@ -81,7 +82,7 @@ func (l *lab) start(name string) (*server, error) {
 		return nil, err
 	}
 	s := &server{Process: p, addr: addr}
-	if err := s.awaitAnswer(l.ctx); err != nil {
+	if err := s.awaitAnswer(l.ctx, want); err != nil {
 		p.Kill()
 		return nil, err
 	}
@@ -103,12 +104,12 @@ func freeAddr() (string, error) {
 	return l.Addr().String(), nil
 }
 
-// awaitAnswer tries until the server has echoed a few bytes.
-func (s *server) awaitAnswer(ctx context.Context) error {
+// awaitAnswer tries until the server has given the right answer.
+func (s *server) awaitAnswer(ctx context.Context, want *load.HTTP) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	for {
-		err := s.tryAnswer()
+		err := s.tryAnswer(want)
 		if err == nil {
 			return nil
 		}
@@ -122,12 +123,16 @@ func (s *server) awaitAnswer(ctx context.Context) error {
 	}
 }
 
-func (s *server) tryAnswer() error {
+func (s *server) tryAnswer(want *load.HTTP) error {
 	c, err := net.DialTimeout("tcp4", s.addr, answerTimeout)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
+	if want != nil {
+		_, _, err := want.Ask(c)
+		return err
+	}
 	c.SetDeadline(time.Now().Add(answerTimeout))
 	const question = "are you there?"
 	if _, err := io.WriteString(c, question); err != nil {

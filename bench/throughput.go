@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strings"
@@ -10,18 +9,29 @@ import (
 
 	"github.com/sluice-go/sluice/bench/internal/load"
 	"github.com/sluice-go/sluice/bench/internal/servers"
-	"github.com/sluice-go/sluice/bench/internal/table"
 )
 
 // chosen are the servers to measure.
 type chosen struct {
-	Servers []string `default:"bare,net,gnet,netpoll,nbio,evio,gev,sluice" sep:"," help:"Servers to measure: ${servers}."`
+	Servers []string `sep:"," help:"Servers to measure: ${echo_servers}; for HTTP: ${http_servers}. By default one of each library."`
 }
 
-func (c chosen) names() ([]string, error) {
+// The servers that are measured when none are named.
+var (
+	defaultEcho = []string{servers.Floor, "net", "gnet", "netpoll", "nbio", "evio", "gev", "sluice"}
+	defaultHTTP = []string{servers.NetHTTP, servers.FastHTTP, "hertz", "nbhttp"}
+)
+
+func (c chosen) echo() ([]string, error) { return c.among(servers.Echo, defaultEcho) }
+func (c chosen) http() ([]string, error) { return c.among(servers.HTTP, defaultHTTP) }
+
+func (c chosen) among(all map[string]func(addr string) error, byDefault []string) ([]string, error) {
+	if len(c.Servers) == 0 {
+		return byDefault, nil
+	}
 	for i, name := range c.Servers {
-		if servers.Echo[name] == nil {
-			return nil, fmt.Errorf("no server %q, there are %s", name, strings.Join(servers.Names(), ", "))
+		if all[name] == nil {
+			return nil, fmt.Errorf("no server %q, there are %s", name, strings.Join(servers.Names(all), ", "))
 		}
 		if slices.Contains(c.Servers[:i], name) {
 			return nil, fmt.Errorf("server %q is named twice", name)
@@ -50,9 +60,11 @@ func (t timing) check() error {
 	return nil
 }
 
-func (t timing) config(conns, size int) load.Config {
+// apply sets the times of cfg.
+func (t timing) apply(cfg load.Config) load.Config {
 	seconds := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
-	return load.Config{Conns: conns, Size: size, WarmUp: seconds(t.WarmUp), Measure: seconds(t.Seconds)}
+	cfg.WarmUp, cfg.Measure = seconds(t.WarmUp), seconds(t.Seconds)
+	return cfg
 }
 
 // echoCmd measures a closed loop of messages.
@@ -64,7 +76,19 @@ type echoCmd struct {
 }
 
 func (c *echoCmd) Run() error {
-	return measureThroughput(loadEcho, c.Conns, c.Size, c.timing, c.chosen)
+	names, err := c.echo()
+	if err != nil {
+		return err
+	}
+	return throughput{
+		what:   fmt.Sprintf("echo of %d bytes", c.Size),
+		kind:   loadLoop,
+		load:   load.Config{Size: c.Size},
+		conns:  c.Conns,
+		names:  names,
+		bases:  []string{servers.Floor},
+		timing: c.timing,
+	}.measure()
 }
 
 // churnCmd measures short connections.
@@ -76,7 +100,66 @@ type churnCmd struct {
 }
 
 func (c *churnCmd) Run() error {
-	return measureThroughput(loadChurn, c.Conns, c.Size, c.timing, c.chosen)
+	names, err := c.echo()
+	if err != nil {
+		return err
+	}
+	return throughput{
+		what:   fmt.Sprintf("churn with an echo of %d bytes", c.Size),
+		kind:   loadChurn,
+		load:   load.Config{Size: c.Size},
+		conns:  c.Conns,
+		names:  names,
+		bases:  []string{servers.Floor},
+		timing: c.timing,
+	}.measure()
+}
+
+// httpCmd measures a closed loop of HTTP requests on connections that are kept.
+type httpCmd struct {
+	Conns    []int    `default:"100,1000,10000,19000" sep:"," help:"Numbers of connections, each a table."`
+	Path     string   `default:"/plaintext" help:"What to ask for: /plaintext, or /work?n=100000 for so many steps before the answer."`
+	Pipeline int      `default:"1" help:"Requests sent at a time on a connection."`
+	Base     []string `default:"nethttp,fasthttp" sep:"," help:"Servers that the others are compared with, if they are measured."`
+	timing
+	chosen
+}
+
+func (c *httpCmd) Run() error {
+	names, err := c.http()
+	if err != nil {
+		return err
+	}
+	bases, err := chosen{Servers: c.Base}.http()
+	if err != nil {
+		return err
+	}
+	bases = slices.DeleteFunc(slices.Clone(bases), func(base string) bool { return !slices.Contains(names, base) })
+	body, err := servers.Body(c.Path)
+	if err != nil {
+		return err
+	}
+	return throughput{
+		what:   fmt.Sprintf("GET %s, %d at a time", c.Path, c.Pipeline),
+		kind:   loadLoop,
+		load:   load.Config{HTTP: &load.HTTP{Target: c.Path, Body: body, Pipeline: c.Pipeline}},
+		conns:  c.Conns,
+		names:  names,
+		bases:  bases,
+		timing: c.timing,
+	}.measure()
+}
+
+// throughput is a series of measurements: a table for each number of
+// connections.
+type throughput struct {
+	what  string      // for the reader
+	kind  string      // of load
+	load  load.Config // without connections and times
+	conns []int
+	names []string // servers
+	bases []string // those that all are compared with
+	timing
 }
 
 // outcome is what came of one run of one server.
@@ -86,11 +169,7 @@ type outcome struct {
 	err     error   // why there is no result
 }
 
-func measureThroughput(kind string, conns []int, size int, t timing, c chosen) error {
-	names, err := c.names()
-	if err != nil {
-		return err
-	}
+func (t throughput) measure() error {
 	if err := t.check(); err != nil {
 		return err
 	}
@@ -101,17 +180,18 @@ func measureThroughput(kind string, conns []int, size int, t timing, c chosen) e
 		return err
 	}
 	l.describe(os.Stdout)
-	for _, n := range conns {
-		what := fmt.Sprintf("%s, %d connections, %d bytes", kind, n, size)
+	cfg := t.apply(t.load)
+	for _, cfg.Conns = range t.conns {
+		what := fmt.Sprintf("%s, %d connections", t.what, cfg.Conns)
 		outcomes := map[string][]outcome{}
-		err := l.interleave(what, names, t.Runs, func(name string) {
-			outcomes[name] = append(outcomes[name], l.throughput(kind, name, t.config(n, size)))
+		err := l.interleave(what, t.names, t.Runs, func(name string) {
+			outcomes[name] = append(outcomes[name], l.throughput(t.kind, name, cfg))
 		})
 		if err != nil {
 			return err
 		}
 		fmt.Printf("%s, medians over %d runs of %v s\n", what, t.Runs, t.Seconds)
-		if err := printThroughput(os.Stdout, names, outcomes); err != nil {
+		if err := printThroughput(os.Stdout, t.names, t.bases, outcomes); err != nil {
 			return err
 		}
 	}
@@ -120,7 +200,7 @@ func measureThroughput(kind string, conns []int, size int, t timing, c chosen) e
 
 // throughput makes one run of one server.
 func (l *lab) throughput(kind, name string, cfg load.Config) outcome {
-	s, err := l.start(name)
+	s, err := l.start(name, cfg.HTTP)
 	if err != nil {
 		return outcome{err: err}
 	}
@@ -131,110 +211,4 @@ func (l *lab) throughput(kind, name string, cfg load.Config) outcome {
 	}
 	client.Kill()
 	return outcome{Result: r, perConn: float64(r.Resident-s.idle) / float64(cfg.Conns)}
-}
-
-var throughputHeader = []string{
-	"server", "req/s", "CPU µs/req", "ratio to " + servers.Floor, "p50 ms", "p99 ms", "bytes/conn", "errors", "notes",
-}
-
-// printThroughput prints a row for each server. The ratio is that of processor
-// time per request: above 1 is more than the floor needs.
-func printThroughput(w io.Writer, names []string, outcomes map[string][]outcome) error {
-	var rows [][]string
-	for _, name := range names {
-		rows = append(rows, throughputRow(name, outcomes[name], outcomes[servers.Floor]))
-	}
-	if err := table.Print(w, throughputHeader, rows); err != nil {
-		return err
-	}
-	_, err := fmt.Fprintln(w)
-	return err
-}
-
-func throughputRow(name string, all, floor []outcome) []string {
-	good := slices.DeleteFunc(slices.Clone(all), func(o outcome) bool { return o.err != nil || o.Requests == 0 })
-	errorCount := int64(0)
-	for _, o := range all {
-		errorCount += o.Errors
-	}
-	if len(good) == 0 {
-		return []string{name, "-", "-", "-", "-", "-", "-", fmt.Sprint(errorCount), notes(all, good)}
-	}
-	median := func(format string, value func(o outcome) float64) string {
-		return fmt.Sprintf(format, spread(good, value).Median)
-	}
-	return []string{
-		name,
-		median("%.0f", func(o outcome) float64 { return o.Rate() }),
-		median("%.2f", microsPerRequest),
-		ratio(all, floor),
-		median("%.2f", func(o outcome) float64 { return o.P50.Seconds() * 1e3 }),
-		median("%.2f", func(o outcome) float64 { return o.P99.Seconds() * 1e3 }),
-		median("%.0f", func(o outcome) float64 { return o.perConn }),
-		fmt.Sprint(errorCount),
-		notes(all, good),
-	}
-}
-
-func microsPerRequest(o outcome) float64 { return o.ServerCPU.Seconds() * 1e6 / float64(o.Requests) }
-
-func spread(outcomes []outcome, value func(o outcome) float64) table.Spread {
-	var values []float64
-	for _, o := range outcomes {
-		values = append(values, value(o))
-	}
-	return table.SpreadOf(values)
-}
-
-// ratio compares the processor time per request run by run, so that what
-// slowed the machine for a while slowed both.
-func ratio(all, floor []outcome) string {
-	var ratios []float64
-	for i := range min(len(all), len(floor)) {
-		if all[i].Requests > 0 && floor[i].Requests > 0 {
-			ratios = append(ratios, microsPerRequest(all[i])/microsPerRequest(floor[i]))
-		}
-	}
-	if len(ratios) == 0 {
-		return "-"
-	}
-	s := table.SpreadOf(ratios)
-	return fmt.Sprintf("%.2f [%.2f-%.2f]", s.Median, s.Min, s.Max)
-}
-
-const (
-	// boundClient is the share of its core above which the client, rather
-	// than the server, may be what limits the rate.
-	boundClient = 0.9
-	// loudNoise is the share of the two cores in other hands above which a
-	// figure is marked.
-	loudNoise = 0.05
-)
-
-// notes says what a reader of the figures has to know.
-func notes(all, good []outcome) string {
-	var texts []string
-	if len(good) > 0 {
-		if spread(good, func(o outcome) float64 { return o.ClientLoad() }).Median > boundClient {
-			texts = append(texts, "generator-bound")
-		}
-		if noise := spread(good, func(o outcome) float64 { return o.Noise }).Median; noise > loudNoise {
-			texts = append(texts, fmt.Sprintf("noise %.0f %%", noise*100))
-		}
-	}
-	for _, o := range all {
-		if o.FirstError != "" {
-			texts = append(texts, o.FirstError)
-			break
-		}
-	}
-	if failed := len(all) - len(good); failed > 0 {
-		text := fmt.Sprintf("%d of %d runs failed", failed, len(all))
-		i := slices.IndexFunc(all, func(o outcome) bool { return o.err != nil })
-		if i >= 0 {
-			text += ": " + strings.Join(strings.Fields(all[i].err.Error()), " ")
-		}
-		texts = append(texts, text)
-	}
-	return strings.Join(texts, "; ")
 }

@@ -1,7 +1,6 @@
 package load
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"time"
@@ -13,10 +12,9 @@ import (
 const (
 	// readSize is what one read takes at most, in bytes.
 	readSize = 64 << 10
-	// drainPatience is how long outstanding replies may take after the end.
-	drainPatience = 2 * time.Second
-	// holdPatience bounds the exchanges of Hold.
-	holdPatience = 30 * time.Second
+	// patience is how long nothing at all may come back before the outstanding
+	// replies are given up.
+	patience = 2 * time.Second
 	// tooManyErrors ends a run that has nothing to tell any more.
 	tooManyErrors = 1000
 )
@@ -28,11 +26,30 @@ const (
 )
 
 var (
-	errCorrupt  = errors.New("a reply differs from its request")
-	errSurplus  = errors.New("more bytes came back than were sent")
+	errWrong    = errors.New("a reply is not the right one")
+	errSurplus  = errors.New("more bytes came back than were asked for")
 	errClosed   = errors.New("the server closed a connection")
 	errNoAnswer = errors.New("no reply")
 )
+
+// dialogue is what a generator says on its connections, one message after the
+// other, and what it takes for a reply. A reply holds one answer or several, all
+// of the same size.
+type dialogue interface {
+	// lend returns message number seq of connection conn until giveBack is
+	// called, which is to be done before the next message is lent. All messages
+	// have the same size.
+	lend(conn, seq uint32) []byte
+	giveBack()
+	// answerSize returns the bytes of one answer.
+	answerSize() int
+	// owed returns how many bytes of a reply the server may have sent when
+	// sent bytes of the message have left.
+	owed(sent int) int
+	// right tells whether got continues the reply to message number seq of
+	// connection conn, of which received bytes have been there before.
+	right(conn, seq uint32, received int, got []byte) bool
+}
 
 // conn is one connection of a generator.
 type conn struct {
@@ -51,7 +68,9 @@ type generator struct {
 	server *unix.SockaddrInet4
 	epoll  int
 	conns  []conn
-	msgs   *messages
+	talk   dialogue
+	size   int // bytes of a message
+	reply  int // bytes of a reply
 	in     []byte
 	events []unix.EpollEvent
 	epoch  time.Time
@@ -60,15 +79,25 @@ type generator struct {
 	// complete, to give it something to do.
 	answered func(i int)
 
-	waiting   int  // connections with an exchange under way
-	ending    bool // true exactly when no new exchange is to begin
-	requests  int64
+	waiting   int   // connections with an exchange under way
+	ending    bool  // true exactly when no new exchange is to begin
+	received  int64 // bytes since the beginning
+	requests  int64 // answers since the measuring began
 	latencies *hdrhistogram.Histogram
 	result    Result
 }
 
 func newGenerator(cfg Config) (*generator, error) {
 	server, err := cfg.check()
+	if err != nil {
+		return nil, err
+	}
+	var talk dialogue
+	if cfg.HTTP != nil {
+		talk, err = newAnswers(cfg)
+	} else {
+		talk = newMessages(cfg.Size)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -81,12 +110,15 @@ func newGenerator(cfg Config) (*generator, error) {
 		server:    server,
 		epoll:     epoll,
 		conns:     make([]conn, cfg.Conns),
-		msgs:      newMessages(cfg.Size),
+		talk:      talk,
+		size:      len(talk.lend(0, 0)),
 		in:        make([]byte, readSize),
 		events:    make([]unix.EpollEvent, 256),
 		epoch:     time.Now(),
 		latencies: hdrhistogram.New(minLatency, maxLatency, 2),
 	}
+	talk.giveBack()
+	g.reply = talk.owed(g.size)
 	for i := range g.conns {
 		g.conns[i].fd = -1
 	}
@@ -129,9 +161,9 @@ func (g *generator) startAt(i int, began time.Duration) {
 // send hands the kernel the rest of connection i's message.
 func (g *generator) send(i int) {
 	c := &g.conns[i]
-	for c.sent < g.cfg.Size {
-		n, err := unix.Write(c.fd, g.msgs.lend(uint32(i), c.seq)[c.sent:])
-		g.msgs.giveBack()
+	for c.sent < g.size {
+		n, err := unix.Write(c.fd, g.talk.lend(uint32(i), c.seq)[c.sent:])
+		g.talk.giveBack()
 		switch err {
 		case nil:
 			c.sent += n
@@ -172,33 +204,30 @@ func (g *generator) receive(i int) {
 		return
 	case err == nil && n == 0:
 		err = errClosed
-	case err == nil && (!c.waiting || c.received+n > c.sent):
+	case err == nil && (!c.waiting || c.received+n > g.talk.owed(c.sent)):
 		err = errSurplus
-	case err == nil && !g.equal(i, g.in[:n]):
-		err = errCorrupt
+	case err == nil && !g.talk.right(uint32(i), c.seq, c.received, g.in[:n]):
+		err = errWrong
 	}
 	if err != nil {
 		g.fail(i, err)
 		return
 	}
+	before := c.received
 	c.received += n
-	if c.received < g.cfg.Size {
+	g.received += int64(n)
+	if answers := c.received/g.talk.answerSize() - before/g.talk.answerSize(); answers > 0 {
+		latency := max(minLatency, min(maxLatency, int64(g.now()-c.began)))
+		g.latencies.RecordValues(latency, int64(answers))
+		g.requests += int64(answers)
+	}
+	if c.received < g.reply {
 		return
 	}
-	g.latencies.RecordValue(max(minLatency, min(maxLatency, int64(g.now()-c.began))))
-	g.requests++
 	g.end(c)
 	if !g.ending {
 		g.answered(i)
 	}
-}
-
-// equal tells whether got continues the reply on connection i.
-func (g *generator) equal(i int, got []byte) bool {
-	c := &g.conns[i]
-	same := bytes.Equal(got, g.msgs.lend(uint32(i), c.seq)[c.received:c.received+len(got)])
-	g.msgs.giveBack()
-	return same
 }
 
 // end notes that c waits no longer.

@@ -1,7 +1,7 @@
 // Package load is the client side of a measurement: one thread on epoll that
 // keeps many connections busy. The loop is closed: a connection sends its next
-// message when the whole reply to the one before has come back, byte for byte.
-// Nothing is allocated per message.
+// message when the whole reply to the one before has come back, and every byte
+// of it was right. Nothing is allocated per message.
 package load
 
 import (
@@ -14,8 +14,9 @@ import (
 
 // Limits of a Config.
 const (
-	minSize = headerSize // bytes
-	maxSize = 16 << 20   // bytes
+	minSize     = headerSize // bytes
+	maxSize     = 16 << 20   // bytes
+	maxPipeline = 1000       // requests
 	// spareFiles is what the process needs besides its connections.
 	spareFiles = 32
 )
@@ -26,9 +27,17 @@ type Config struct {
 	ServerPID int           // the server's process, whose processor time is taken
 	Cores     []int         // the cores of server and client, for telling noise
 	Conns     int           // connections open at a time
-	Size      int           // bytes of a message
+	Size      int           // bytes of a message to an echo server
+	HTTP      *HTTP         // what to ask an HTTP server for; nil for an echo server
 	WarmUp    time.Duration // before the measured time
 	Measure   time.Duration // the measured time
+}
+
+// HTTP says what to ask an HTTP server for.
+type HTTP struct {
+	Target   string // path and query
+	Body     string // the right answer's
+	Pipeline int    // requests sent at a time on a connection
 }
 
 // Result is what was measured. Requests and the times are those of the
@@ -65,8 +74,11 @@ func (cfg Config) check() (*unix.SockaddrInet4, error) {
 	if !addr.Addr().Is4() || !addr.Addr().IsLoopback() {
 		return nil, fmt.Errorf("%s is not an IPv4 loopback address", cfg.Addr)
 	}
-	if cfg.Size < minSize || cfg.Size > maxSize {
+	if cfg.HTTP == nil && (cfg.Size < minSize || cfg.Size > maxSize) {
 		return nil, fmt.Errorf("message size %d, want %d to %d", cfg.Size, minSize, maxSize)
+	}
+	if cfg.HTTP != nil && (cfg.HTTP.Pipeline < 1 || cfg.HTTP.Pipeline > maxPipeline) {
+		return nil, fmt.Errorf("%d requests at a time, want 1 to %d", cfg.HTTP.Pipeline, maxPipeline)
 	}
 	var files unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
@@ -78,20 +90,19 @@ func (cfg Config) check() (*unix.SockaddrInet4, error) {
 	return &unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()}, nil
 }
 
-// Echo opens all connections, keeps them busy for the warm-up and the measured
-// time, and waits for the last replies.
-func Echo(cfg Config) (Result, error) {
-	g, err := newGenerator(cfg)
+// Loop opens all connections, makes one exchange on each, keeps them busy for
+// the warm-up and the measured time, and waits for the last replies.
+func Loop(cfg Config) (Result, error) {
+	g, err := greeted(cfg)
 	if err != nil {
 		return Result{}, err
 	}
 	defer g.close()
-	if err := g.connectAll(); err != nil {
-		return Result{}, err
-	}
 	g.answered = g.start
 	for i := range g.conns {
-		g.start(i)
+		if g.conns[i].fd >= 0 {
+			g.start(i)
+		}
 	}
 	return g.measure()
 }
@@ -99,13 +110,25 @@ func Echo(cfg Config) (Result, error) {
 // Hold opens all connections, makes one exchange on each and returns with all
 // of them open and idle. The caller closes them by calling release.
 func Hold(cfg Config) (r Result, release func(), err error) {
-	g, err := newGenerator(cfg)
+	g, err := greeted(cfg)
 	if err != nil {
 		return Result{}, nil, err
 	}
+	r = g.result
+	r.Requests = g.requests
+	return r, g.close, nil
+}
+
+// greeted returns a generator with all connections open and one exchange done
+// on each.
+func greeted(cfg Config) (*generator, error) {
+	g, err := newGenerator(cfg)
+	if err != nil {
+		return nil, err
+	}
 	if err := g.connectAll(); err != nil {
 		g.close()
-		return Result{}, nil, err
+		return nil, err
 	}
 	started := min(exchangesAtOnce, cfg.Conns)
 	g.answered = func(int) {
@@ -117,16 +140,13 @@ func Hold(cfg Config) (r Result, release func(), err error) {
 	for i := range started {
 		g.start(i)
 	}
-	if err := g.run(g.now() + holdPatience); err != nil {
+	if err := g.finish(); err != nil {
 		g.close()
-		return Result{}, nil, err
+		return nil, err
 	}
-	g.giveUp()
-	r = g.result
-	r.Requests = g.requests
-	return r, g.close, nil
+	return g, nil
 }
 
-// exchangesAtOnce is how many connections of Hold wait for a reply at a time:
-// enough for a server to work in batches, too few to blow up its pools.
+// exchangesAtOnce is how many connections wait for their first reply at a
+// time: enough for a server to work in batches, too few to blow up its pools.
 const exchangesAtOnce = 100

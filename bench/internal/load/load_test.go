@@ -72,7 +72,7 @@ func startPlanted(t *testing.T, serve func(c net.Conn)) string {
 
 func TestRunsDeliverRequestsWithoutErrors(t *testing.T) {
 	addr := startFloor(t)
-	runs := map[string]func(Config) (Result, error){"echo": Echo, "churn": Churn}
+	runs := map[string]func(Config) (Result, error){"loop": Loop, "churn": Churn}
 	for name, run := range runs {
 		for _, size := range []int{minSize, 1024, 3 << 20} {
 			cfg := short(addr)
@@ -155,17 +155,17 @@ func TestFaultsOfTheServerAreNoticed(t *testing.T) {
 		{"one bit of the last byte", func(p []byte) ([]byte, bool) {
 			p[size-1] ^= 1
 			return p, true
-		}, errCorrupt, 20},
+		}, errWrong, 20},
 		{"one byte on one connection only", func(p []byte) ([]byte, bool) {
 			if first.CompareAndSwap(false, true) {
 				p[size/2]++
 			}
 			return p, true
-		}, errCorrupt, 1},
+		}, errWrong, 1},
 		{"sequence number", func(p []byte) ([]byte, bool) {
 			p[4]--
 			return p, true
-		}, errCorrupt, 20},
+		}, errWrong, 20},
 		{"one byte too many", func(p []byte) ([]byte, bool) {
 			return append(p[:size:size], 0), true
 		}, errSurplus, 20},
@@ -175,7 +175,7 @@ func TestFaultsOfTheServerAreNoticed(t *testing.T) {
 	}
 	for _, f := range faults {
 		addr := startPlanted(t, spoil(size, 3, f.change))
-		r, err := Echo(short(addr))
+		r, err := Loop(short(addr))
 		if err != nil {
 			t.Fatalf("%s: %v", f.name, err)
 		}
@@ -187,7 +187,7 @@ func TestFaultsOfTheServerAreNoticed(t *testing.T) {
 
 func TestRepliesThatNeverComeAreErrors(t *testing.T) {
 	addr := startPlanted(t, spoil(1024, 3, func([]byte) ([]byte, bool) { return nil, true }))
-	r, err := Echo(short(addr))
+	r, err := Loop(short(addr))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,19 +223,21 @@ func TestMessagesOfConnectionsAndTurnsDiffer(t *testing.T) {
 
 func TestConfigsThatCannotBeFollowedAreRefused(t *testing.T) {
 	bad := map[string]func(*Config){
-		"not loopback":    func(c *Config) { c.Addr = "192.0.2.1:80" },
-		"no address":      func(c *Config) { c.Addr = "" },
-		"no connection":   func(c *Config) { c.Conns = 0 },
-		"too many":        func(c *Config) { c.Conns = 1 << 30 },
-		"size too small":  func(c *Config) { c.Size = minSize - 1 },
-		"size too large":  func(c *Config) { c.Size = maxSize + 1 },
-		"nobody listens":  func(c *Config) { c.Addr = "127.0.0.1:1" },
-		"an IPv6 address": func(c *Config) { c.Addr = "[::1]:80" },
+		"not loopback":     func(c *Config) { c.Addr = "192.0.2.1:80" },
+		"no address":       func(c *Config) { c.Addr = "" },
+		"no connection":    func(c *Config) { c.Conns = 0 },
+		"too many":         func(c *Config) { c.Conns = 1 << 30 },
+		"size too small":   func(c *Config) { c.Size = minSize - 1 },
+		"size too large":   func(c *Config) { c.Size = maxSize + 1 },
+		"nobody listens":   func(c *Config) { c.Addr = "127.0.0.1:1" },
+		"an IPv6 address":  func(c *Config) { c.Addr = "[::1]:80" },
+		"no request":       func(c *Config) { c.HTTP = &HTTP{} },
+		"too many of them": func(c *Config) { c.HTTP = &HTTP{Pipeline: maxPipeline + 1} },
 	}
 	for name, spoil := range bad {
 		cfg := short("127.0.0.1:1")
 		spoil(&cfg)
-		if _, err := Echo(cfg); err == nil {
+		if _, err := Loop(cfg); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}

@@ -72,16 +72,27 @@ func (g *generator) measure() (Result, error) {
 		return Result{}, err
 	}
 	g.ending = true
-	err = g.run(g.now() + drainPatience)
-	g.giveUp()
-	return *r, err
+	if err := g.finish(); err != nil {
+		return Result{}, err
+	}
+	return *r, nil
 }
 
-// giveUp counts the exchanges that are still under way as errors.
-func (g *generator) giveUp() {
-	for ; g.waiting > 0; g.waiting-- {
-		g.count(errNoAnswer)
+// finish runs until nothing is under way, or nothing comes back any more. What
+// is under way then are errors.
+func (g *generator) finish() error {
+	for before := int64(-1); g.waiting > 0 && g.received > before; {
+		before = g.received
+		if err := g.run(g.now() + patience); err != nil {
+			return err
+		}
 	}
+	for i := range g.conns {
+		if g.conns[i].waiting {
+			g.fail(i, errNoAnswer)
+		}
+	}
+	return nil
 }
 
 // sample is a moment of the clocks that a measurement compares.

@@ -6,7 +6,6 @@ package servers
 import (
 	"maps"
 	"slices"
-	"strings"
 )
 
 // Floor is the server that all others are compared with: no library at all.
@@ -28,15 +27,7 @@ var Echo = map[string]func(addr string) error{
 	"gev":     gevEcho,
 }
 
-// Names returns the names of Echo, the floor first.
-func Names() []string {
-	return slices.SortedFunc(maps.Keys(Echo), func(a, b string) int {
-		switch {
-		case a == Floor:
-			return -1
-		case b == Floor:
-			return 1
-		}
-		return strings.Compare(a, b)
-	})
+// Names returns the names of Echo or HTTP in order.
+func Names(of map[string]func(addr string) error) []string {
+	return slices.Sorted(maps.Keys(of))
 }
