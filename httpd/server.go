@@ -242,14 +242,25 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // for them.
 func (s *Server) Close() error {
 	s.inShutdown.Store(true)
-	s.mu.Lock()
-	services := s.services
-	s.mu.Unlock()
-	for _, sv := range services {
+	for _, sv := range s.all() {
 		sv.stop()
+	}
+	s.CloseConns()
+	return s.release()
+}
+
+// CloseConns aborts every connection that is not hijacked; the server goes on
+// accepting.
+func (s *Server) CloseConns() {
+	for _, sv := range s.all() {
 		sv.ln.Each(sv.abort)
 	}
-	return s.release()
+}
+
+func (s *Server) all() []*service {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.services
 }
 
 // release ends the server's own engine, once the hijacked connections and the

@@ -1,6 +1,6 @@
 // Command sluice runs Sluice's servers, to try them and to measure them.
 //
-//	sluice serve --echo tcp://127.0.0.1:7000
+//	sluice serve --echo tcp://127.0.0.1:7000 --http 127.0.0.1:8080
 //	sluice version
 package main
 
@@ -38,7 +38,7 @@ func newParser(stdout, stderr io.Writer) *kong.Kong {
 		kong.Writers(stdout, stderr),
 		kong.UsageOnError(),
 		kong.BindTo(stdout, (*io.Writer)(nil)),
-		kong.Vars{"echo_default": echoDefault, "drivers": strings.Join(append([]string{"auto"}, sluice.Drivers()...), ",")},
+		kong.Vars{"echo_default": echoDefault, "http_default": httpDefault, "drivers": strings.Join(append([]string{"auto"}, sluice.Drivers()...), ",")},
 	)
 }
 

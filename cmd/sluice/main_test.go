@@ -97,7 +97,8 @@ func TestServeRefusesBadFlagsWithWhatToDo(t *testing.T) {
 		"--accept":         {"--accept", "all"},
 		"--balance":        {"--balance", "random"},
 		"--drain":          {"--drain", "soon"},
-		"unknown flag":     {"--http", "127.0.0.1:1"},
+		"unknown flag":     {"--https", "127.0.0.1:1"},
+		"--http":           {"--http", "nowhere"},
 		"must not be nega": {"--drain=-5s"},
 	} {
 		s, err := parse(args...)

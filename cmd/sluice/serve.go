@@ -13,12 +13,14 @@ import (
 
 	"github.com/sluice-go/sluice"
 	"github.com/sluice-go/sluice/buffer"
+	"github.com/sluice-go/sluice/httpd"
 )
 
 // serveCmd is "sluice serve". Every server has a flag; naming any starts only
 // those named.
 type serveCmd struct {
 	Echo []string `placeholder:"URL" help:"Echo what arrives on tcp://HOST:PORT, tcp4://, tcp6:// or unix://PATH. May be repeated. Without any server named: ${echo_default}." `
+	HTTP []string `name:"http" placeholder:"HOST:PORT" help:"Serve HTTP/1.x; the page at / tells what there is. May be repeated. Without any server named: ${http_default}."`
 
 	Loops   int           `placeholder:"N" help:"Number of event loops. Default: one for each processor."`
 	Driver  string        `default:"auto" enum:"${drivers}" help:"How the loops talk to the kernel: ${enum}."`
@@ -28,7 +30,14 @@ type serveCmd struct {
 	Drain   time.Duration `default:"10s" help:"How long connections may take to finish after SIGINT or SIGTERM."`
 }
 
-const echoDefault = "tcp://127.0.0.1:7000"
+const (
+	echoDefault = "tcp://127.0.0.1:7000"
+	httpDefault = "127.0.0.1:8080"
+
+	// workers is how many requests are handled at one time: each stream of
+	// /events takes a goroutine for as long as its client stays.
+	workers = 65536
+)
 
 // Run serves until a signal comes and then drains.
 func (s *serveCmd) Run(out io.Writer) error {
@@ -47,13 +56,9 @@ func (s *serveCmd) serve(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if len(s.Echo) == 0 {
-		s.Echo = []string{echoDefault}
-	}
-	for _, url := range s.Echo {
-		if err := listen(eng, out, "echo", url, sluice.Funcs{Data: echo}); err != nil {
-			return errors.Join(err, eng.Close())
-		}
+	web, err := s.start(eng, out)
+	if err != nil {
+		return errors.Join(err, eng.Close())
 	}
 	fmt.Fprintf(out, "driver %s, %d loops; interrupt to stop\n", eng.Driver(), loopsOf(eng))
 	failed := make(chan error, 1)
@@ -66,6 +71,7 @@ func (s *serveCmd) serve(ctx context.Context, out io.Writer) error {
 	fmt.Fprintf(out, "draining for up to %v\n", s.Drain)
 	drain, cancel := context.WithTimeout(context.Background(), s.Drain)
 	defer cancel()
+	_ = web.Shutdown(drain) // what it leaves, the engine cuts off
 	if err := eng.Shutdown(drain); err != nil {
 		return fmt.Errorf("connections that did not finish within %v were cut off: %w", s.Drain, err)
 	}
@@ -73,9 +79,30 @@ func (s *serveCmd) serve(ctx context.Context, out io.Writer) error {
 	return nil
 }
 
+// start starts the servers.
+func (s *serveCmd) start(eng *sluice.Engine, out io.Writer) (*httpd.Server, error) {
+	if len(s.Echo) == 0 && len(s.HTTP) == 0 {
+		s.Echo, s.HTTP = []string{echoDefault}, []string{httpDefault}
+	}
+	for _, url := range s.Echo {
+		if err := listen(eng, out, "echo", url, sluice.Funcs{Data: echo}); err != nil {
+			return nil, err
+		}
+	}
+	web := newHTTP(eng)
+	for _, address := range s.HTTP {
+		ln, err := web.Listen("tcp", address)
+		if err != nil {
+			return nil, fmt.Errorf("--http %s: %w", address, err)
+		}
+		fmt.Fprintf(out, "http on http://%s/\n", ln.Addr())
+	}
+	return web, nil
+}
+
 // config translates the flags.
 func (s *serveCmd) config() (sluice.Config, error) {
-	cfg := sluice.Config{Loops: s.Loops, Driver: s.Driver, IdleTimeout: s.Idle}
+	cfg := sluice.Config{Loops: s.Loops, Driver: s.Driver, IdleTimeout: s.Idle, Workers: workers}
 	if s.Loops < 0 || s.Drain < 0 {
 		return cfg, errors.New("--loops and --drain must not be negative")
 	}
