@@ -135,7 +135,8 @@ func (r *reading) step() bool {
 		r.t.Fatalf("Head returned %d, %v for %d bytes", n, err, len(p))
 	}
 	if n == 0 {
-		if started := len(strings.TrimLeft(string(p), "\r\n")) > 0; err == nil && r.d.Started() != started {
+		start := strings.TrimPrefix(strings.TrimPrefix(string(p), "\r\n"), "\r\n") // after the empty lines
+		if started := start != "" && start != "\r"; err == nil && r.d.Started() != started {
 			r.t.Fatalf("Started is %v after %q", r.d.Started(), p)
 		}
 		return false
