@@ -22,7 +22,7 @@ type conn struct {
 
 	mu       sync.Mutex
 	ex       *response // the exchange under way, nil if there is none
-	more     bool      // true exactly when bytes behind the exchange's request wait unread
+	more     bool      // true exactly when bytes wait unread for the end of the exchange or, without one, for OnDrain
 	paused   bool      // true exactly when reading is paused until the exchange needs it
 	eof      bool      // true exactly when the peer has ended its direction
 	hijacked bool      // true exactly when the connection is a handler's
@@ -73,6 +73,14 @@ func (hc *conn) closeUnlessBusy() bool {
 	return true
 }
 
+// ended reports whether the peer has ended its direction and everything before
+// that has been dealt with, but for what is not whole.
+func (hc *conn) ended() bool {
+	hc.mu.Lock()
+	defer hc.mu.Unlock()
+	return hc.eof && hc.ex == nil && !hc.more && !hc.hijacked
+}
+
 // occupied takes what the exchange under way wants of in and reports whether
 // there is one, whose end the rest has to wait for.
 func (hc *conn) occupied(in *buffer.LinkBuffer) bool {
@@ -83,6 +91,7 @@ func (hc *conn) occupied(in *buffer.LinkBuffer) bool {
 		return true // all that comes is the handler's, as soon as it has its net.Conn
 	}
 	if ex == nil {
+		hc.more = false
 		return false
 	}
 	if b := ex.body; b != nil && !b.whole {
@@ -125,9 +134,9 @@ func (sv *service) OnEOF(c sluice.Conn) {
 	hc.eof = true
 	ex := hc.ex
 	if ex == nil {
-		hijacked := hc.hijacked
+		wait := hc.hijacked || hc.more
 		hc.mu.Unlock()
-		if !hijacked {
+		if !wait {
 			_ = c.Close()
 		}
 		return

@@ -25,8 +25,6 @@ type fileTail struct {
 	f    *os.File
 	off  int64
 	left int64
-
-	waiting bool // true exactly when OnDrain is to go on; guarded by conn.mu
 }
 
 func (t *fileTail) close() { _ = t.f.Close() }
@@ -90,7 +88,7 @@ func (w *response) takeFile(src io.Reader) (int64, bool) {
 
 // waitTail sends the file before what the handler writes behind it.
 func (w *response) waitTail() error {
-	err := w.flush(false)
+	err := w.beginTail()
 	for err == nil && w.file.left > 0 {
 		if err = w.advance(); err == nil {
 			err = w.ready()
@@ -105,11 +103,24 @@ func (w *response) waitTail() error {
 // sendTail sends the file after the handler has returned. It reports true if
 // the client is slow and OnDrain is to call resumeTail.
 func (w *response) sendTail() bool {
-	if err := w.flush(false); err != nil {
+	if err := w.beginTail(); err != nil {
 		w.closeAfter = true
 		return false
 	}
 	return w.continueTail()
+}
+
+// beginTail sends what comes before the file.
+func (w *response) beginTail() error {
+	if err := w.flush(false); err != nil {
+		return err
+	}
+	for n := w.file.left; n > 0; n -= min(n, 1<<30) {
+		if _, err := w.enc.Data(nil, int(min(n, 1<<30))); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // continueTail sends what the client takes. It reports true as sendTail does.
@@ -120,8 +131,8 @@ func (w *response) continueTail() bool {
 			break
 		}
 		w.hc.mu.Lock()
-		w.file.waiting = w.hc.AboveHighWater()
-		waiting := w.file.waiting
+		w.tail = w.err == nil && w.hc.AboveHighWater()
+		waiting := w.tail
 		w.hc.mu.Unlock()
 		if waiting {
 			return true
@@ -143,11 +154,9 @@ func (w *response) resumeTail(sluice.Conn) {
 // It reports whether resumeTail is to be called.
 func (w *response) drained() bool {
 	w.cond.Broadcast()
-	if w.file == nil || !w.file.waiting {
-		return false
-	}
-	w.file.waiting = false
-	return true
+	resume := w.tail
+	w.tail = false
+	return resume
 }
 
 // advance sends a part of the file: what the kernel takes at once or, if that
@@ -161,7 +170,7 @@ func (w *response) advance() error {
 		return err
 	}
 	// One byte that waits is enough for OnDrain to tell when it has left.
-	if err := w.hc.SetWaterMarks(0, 0, 2*filePiece); err != nil {
+	if err := w.hc.SetWaterMarks(0, 0, 1<<30); err != nil {
 		return err
 	}
 	buf := copyBuffers.Get().(*[32 << 10]byte)

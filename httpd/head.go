@@ -98,7 +98,7 @@ func appendFields(dst []byte, h http.Header, take func(name string) bool) []byte
 			if !http1.ValidValue(value) {
 				value = oneLine(value)
 			}
-			dst = http1.AppendField(dst, name, value)
+			dst = http1.AppendField(dst, name, textproto.TrimString(value))
 		}
 	}
 	return dst
@@ -107,13 +107,12 @@ func appendFields(dst []byte, h http.Header, take func(name string) bool) []byte
 // oneLine makes a value of a handler's harmless: control characters would end
 // the line or be refused by the client.
 func oneLine(value string) string {
-	value = strings.Map(func(r rune) rune {
+	return strings.Map(func(r rune) rune {
 		if r < ' ' && r != '\t' || r == 0x7f {
 			return ' '
 		}
 		return r
 	}, value)
-	return textproto.TrimString(value)
 }
 
 // bodyAllowed reports whether an answer of this status may have a body.
@@ -204,6 +203,10 @@ func (w *response) keepOrClose(head, allowed bool) {
 		// Many clients read no answer before they have sent all of their
 		// request: it must go on arriving, whether the handler reads it or not.
 		b.shut()
+		for b.rest == 0 && !b.whole && b.err == nil && !b.spoilt {
+			w.cond.Wait() // its length is not known: is it too long?
+		}
+		w.closeAfter = b.spoilt
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/sluice-go/sluice"
 	"github.com/sluice-go/sluice/http1"
 )
 
@@ -69,9 +68,6 @@ func (x *RequestCtx) Body() []byte { return x.data }
 
 // RemoteAddr returns the client's address.
 func (x *RequestCtx) RemoteAddr() net.Addr { return x.rx.c.RemoteAddr() }
-
-// Conn returns the connection. Nothing may be written to it.
-func (x *RequestCtx) Conn() sluice.Conn { return x.rx.c }
 
 // SetStatus sets the answer's status, 200 to 599; without it, it is 200.
 func (x *RequestCtx) SetStatus(status int) { x.status = status }
@@ -159,7 +155,16 @@ func (x *RequestCtx) carryOn() bool {
 		return true
 	}
 	rx.flush()
-	return !rx.c.AboveHighWater() // OnDrain will wake it
+	if !rx.c.AboveHighWater() {
+		return true
+	}
+	if rx.hc == nil {
+		rx.hc = rx.sv.attach(rx.c)
+	}
+	rx.hc.mu.Lock()
+	rx.hc.more = true // OnDrain will wake it
+	rx.hc.mu.Unlock()
+	return false
 }
 
 // flush queues the answers composed so far.

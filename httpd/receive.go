@@ -66,6 +66,9 @@ func (rx *receiver) done() {
 	if rx.c == (sluice.Conn{}) { // given to an exchange
 		return
 	}
+	if rx.hc != nil && rx.hc.ended() {
+		_ = rx.c.Close()
+	}
 	if !rx.dec.Started() || !rx.c.IsOpen() {
 		rx.drop()
 		return
@@ -232,6 +235,9 @@ func (rx *receiver) refuse(err error) bool {
 		status, text = e.Status, e.Reason
 	}
 	rx.sv.state(rx.c, http.StateActive)
+	if d := rx.sv.srv.WriteTimeout; d > 0 {
+		_ = rx.c.SetWriteDeadline(time.Now().Add(d))
+	}
 	return rx.fail(status, text)
 }
 

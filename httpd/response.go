@@ -60,6 +60,7 @@ type response struct {
 	cond     sync.Cond // of body, err and the connection's drain
 	err      error     // why nothing can be written any more
 	finished bool      // true exactly when the answer has been queued
+	tail     bool      // true exactly when OnDrain is to go on with the file
 }
 
 // scratch is memory in which an answer is composed.
@@ -124,7 +125,11 @@ func (w *response) recovered() {
 	w.ctx.cancel(context.Canceled)
 	if !w.hijacked {
 		w.release()
-		_ = w.hc.Abort()
+		if w.sentHead && !w.chunked && w.length == -1 {
+			_ = w.hc.Abort() // an end in order would pass for the answer's
+		} else {
+			_ = w.hc.Close()
+		}
 	}
 }
 
@@ -190,11 +195,12 @@ func (w *response) abandon() {
 		w.body.stopTimer()
 		w.body.shut()
 	}
+	w.release()
 }
 
 // hangup makes everything that waits for the client fail, with conn.mu held.
 func (w *response) hangup(err error) {
-	if err == nil {
+	if err == nil || err == io.EOF {
 		err = sluice.ErrClosed
 	}
 	if w.err == nil {
@@ -254,6 +260,9 @@ func (w *response) askNoMore() {
 
 // interim sends a response of 1xx with the fields so far.
 func (w *response) interim(status int) {
+	if w.req.ProtoMinor == 0 {
+		return // the client would take it for the answer (RFC 9110 15.2)
+	}
 	s := w.scratch()
 	s.wire = http1.AppendStatusLine(s.wire[:0], w.req.ProtoMinor, status, "")
 	s.wire = appendFields(s.wire, w.header, func(name string) bool {

@@ -201,7 +201,7 @@ func (s *Server) engine() (*sluice.Engine, error) {
 	if s.own != nil {
 		return s.own, nil
 	}
-	cfg := sluice.Config{HighWater: highWater, LowWater: lowWater, Workers: s.MaxHandlers, ReadLimit: s.maxHeaderBytes() + readAhead}
+	cfg := sluice.Config{HighWater: highWater, LowWater: lowWater, Workers: s.MaxHandlers, ReadLimit: s.maxHeaderBytes() + 4*readAhead}
 	if cfg.Workers == 0 {
 		cfg.Workers = defaultMaxHandlers
 	}
