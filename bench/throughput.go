@@ -19,7 +19,7 @@ type chosen struct {
 // The servers that are measured when none are named.
 var (
 	defaultEcho = []string{servers.Floor, "net", "gnet", "netpoll", "nbio", "evio", "gev", "sluice"}
-	defaultHTTP = []string{servers.NetHTTP, servers.FastHTTP, "hertz", "nbhttp"}
+	defaultHTTP = []string{servers.NetHTTP, servers.FastHTTP, "hertz", "nbhttp", "sluice-http", "sluice-native"}
 )
 
 func (c chosen) echo() ([]string, error) { return c.among(servers.Echo, defaultEcho) }
