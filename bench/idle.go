@@ -87,10 +87,6 @@ func (l *lab) footprint(name string, cfg load.Config) footprint {
 		return footprint{err: err}
 	}
 	defer s.Kill()
-	before, err := l.collected(s)
-	if err != nil {
-		return footprint{err: err}
-	}
 	r, client, err := l.client(s, loadHold, cfg)
 	if err != nil {
 		return footprint{err: err}
@@ -101,24 +97,12 @@ func (l *lab) footprint(name string, cfg load.Config) footprint {
 	if err != nil {
 		return footprint{err: err}
 	}
-	after, err := l.collected(s)
+	after, err := s.collected(l.ctx)
 	if err != nil {
 		return footprint{err: err}
 	}
-	perConn := func(bytes int64) float64 { return float64(bytes) / float64(cfg.Conns) }
-	return footprint{
-		resident:  perConn(raw - s.idle),
-		collected: perConn(after - before),
-		errors:    r.Errors,
-	}
-}
-
-// collected returns the server's resident memory after a garbage collection.
-func (l *lab) collected(s *server) (int64, error) {
-	if err := s.collect(l.ctx); err != nil {
-		return 0, err
-	}
-	return proc.Resident(s.PID())
+	perConn := func(bytes int64) float64 { return float64(bytes-s.idle) / float64(cfg.Conns) }
+	return footprint{resident: perConn(raw), collected: perConn(after), errors: r.Errors}
 }
 
 func footprintRow(name string, all []footprint) []string {
