@@ -1,6 +1,9 @@
 package http1
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
 // Classes of bytes, to be or-ed.
 const (
@@ -65,18 +68,34 @@ const (
 	highs = 0x8080808080808080
 )
 
-// allText is all(s, isText), eight bytes at once: values are most of a head.
-func allText(s []byte) bool {
-	for len(s) >= 8 {
-		x := binary.LittleEndian.Uint64(s)
+// textLen returns how many bytes at the beginning of s are isText, looking at
+// eight at once: values are most of a head.
+func textLen(s []byte) int {
+	i := 0
+	for len(s)-i >= 8 {
+		x := binary.LittleEndian.Uint64(s[i:])
 		del := x ^ lows*0x7f
-		if ((x-lows*' ')&^x|(del-lows)&^del)&highs != 0 && !all(s[:8], isText) {
-			return false // not merely a tab
+		// The highest bit of each byte below a space or equal to DEL; perhaps
+		// of others too, but behind such a one.
+		hits := ((x-lows*' ')&^x | (del-lows)&^del) & highs
+		if hits == 0 {
+			i += 8
+			continue
 		}
-		s = s[8:]
+		i += bits.TrailingZeros64(hits) / 8
+		if s[i] != '\t' {
+			return i
+		}
+		i++
 	}
-	return all(s, isText)
+	for i < len(s) && class[s[i]]&isText != 0 {
+		i++
+	}
+	return i
 }
+
+// allText is all(s, isText).
+func allText(s []byte) bool { return textLen(s) == len(s) }
 
 // ValidName reports whether name is a field name: a token (RFC 9110 5.1).
 func ValidName(name string) bool {

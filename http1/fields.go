@@ -7,7 +7,7 @@ import (
 
 // rule is what a field means to the codec.
 type rule struct {
-	name  string // in lower case
+	usual string // the name as most write it
 	once  seen   // set by the first such field, which must be the only one; 0 if it may be repeated
 	error *Error // for a second one
 	read  func(w *work, p []byte, s span) *Error
@@ -16,29 +16,24 @@ type rule struct {
 // rules are the fields that the codec reads. No two names have the same
 // length, which is how a name is looked up.
 var rules = [...]rule{
-	{"host", seenHost, ErrHost, (*work).readHost},
-	{"expect", 0, nil, (*work).readExpect},
-	{"connection", 0, nil, (*work).readConnection},
-	{"content-length", seenLength, ErrFraming, (*work).readLength},
-	{"transfer-encoding", seenCoding, ErrFraming, (*work).readCoding},
+	{"Host", seenHost, ErrHost, (*work).readHost},
+	{"Expect", 0, nil, (*work).readExpect},
+	{"Connection", 0, nil, (*work).readConnection},
+	{"Content-Length", seenLength, ErrFraming, (*work).readLength},
+	{"Transfer-Encoding", seenCoding, ErrFraming, (*work).readCoding},
 }
 
 // ruleOf finds the rule for a name by its length.
 var ruleOf = func() (t [32]*rule) {
 	for i := range rules {
-		t[len(rules[i].name)] = &rules[i]
+		t[len(rules[i].usual)] = &rules[i]
 	}
 	return t
 }()
 
-// known applies the rule for a field, if there is one.
-func (w *work) known(p []byte, s span) *Error {
-	n := s.nameEnd - s.name
-	if n >= uint32(len(ruleOf)) {
-		return nil
-	}
-	r := ruleOf[n]
-	if r == nil || !equalFold(p[s.name:s.nameEnd], r.name) {
+// known applies a rule to a field if it has its name.
+func (w *work) known(r *rule, p []byte, s span) *Error {
+	if name := p[s.name:s.nameEnd]; string(name) != r.usual && !equalFold(name, r.usual) {
 		return nil
 	}
 	if r.once != 0 {
@@ -103,6 +98,10 @@ func (w *work) readCoding(p []byte, s span) *Error {
 // 7.6.1). Others are not for the codec.
 func (w *work) readConnection(p []byte, s span) *Error {
 	v := p[s.value:s.valueEnd]
+	if string(v) == "keep-alive" { // as most that say anything
+		w.seen |= seenKeep
+		return nil
+	}
 	for more := true; more; {
 		var option []byte
 		option, v, more = bytes.Cut(v, []byte(","))

@@ -1,5 +1,7 @@
 package http1
 
+import "slices"
+
 // finish checks what only a whole head shows, tells h, and prepares d for the
 // body.
 func (d *Decoder) finish(p []byte, w *work, h *Head) *Error {
@@ -114,9 +116,9 @@ func (d *Decoder) begin(h *Head) {
 // tell fills in what requests and responses have in common.
 func (w *work) tell(p []byte, h *Head) {
 	h.Minor = int(w.minor)
-	h.Fields = h.Fields[:0]
-	for _, s := range w.spans {
-		h.Fields = append(h.Fields, s.field(p))
+	h.Fields = slices.Grow(h.Fields[:0], len(w.spans))[:len(w.spans)]
+	for i, s := range w.spans {
+		h.Fields[i] = s.field(p)
 	}
 	h.Host, h.HostSet = nil, w.seen&seenHost != 0
 	if h.HostSet {

@@ -62,6 +62,9 @@ func (d *Decoder) keep(p []byte, w *work) {
 func (d *Decoder) lines(p []byte, w *work) (whole bool, e *Error) {
 	limits := d.limit()
 	for {
+		if e := w.cleanFields(p, limits); e != nil {
+			return false, e
+		}
 		i := bytes.IndexByte(p[w.scan:], '\n')
 		end := len(p) // behind what there is of the line
 		if i >= 0 {
@@ -201,6 +204,37 @@ func (w *work) version(v []byte) *Error {
 	return nil
 }
 
+// cleanFields reads the field lines at the beginning of what has not been
+// looked at that are whole and in order, in one pass over their bytes. It
+// leaves the first other line, and what is wrong with it, to its caller.
+func (w *work) cleanFields(p []byte, limits *Limits) *Error {
+	if w.seen&seenStart == 0 {
+		return nil
+	}
+	head, fields := limits.head(), limits.fields()
+	for w.scan == w.next && len(w.spans) < fields {
+		at := w.next
+		line := p[at:]
+		i := 0
+		for i < len(line) && class[line[i]]&isToken != 0 {
+			i++
+		}
+		if i == 0 || i == len(line) || line[i] != ':' {
+			return nil
+		}
+		end := i + 1 + textLen(line[i+1:])
+		if end+1 >= len(line) || line[end] != '\r' || line[end+1] != '\n' || int(at-w.base)+end+2 > head {
+			return nil
+		}
+		w.next += uint32(end + 2)
+		w.scan = w.next
+		if e := w.addField(p, trimmed(line, at, i, end)); e != nil {
+			return e
+		}
+	}
+	return nil
+}
+
 // fieldLine reads field-name ":" OWS field-value OWS (RFC 9112 5) in
 // p[at:to], which is not empty.
 func (w *work) fieldLine(p []byte, at, to uint32) *Error {
@@ -208,8 +242,31 @@ func (w *work) fieldLine(p []byte, at, to uint32) *Error {
 	if e != nil {
 		return e
 	}
+	return w.addField(p, s)
+}
+
+// addField notes a field.
+func (w *work) addField(p []byte, s span) *Error {
 	w.spans = append(w.spans, s)
-	return w.known(p, s)
+	n := s.nameEnd - s.name
+	if n >= uint32(len(ruleOf)) || ruleOf[n] == nil {
+		return nil
+	}
+	return w.known(ruleOf[n], p, s)
+}
+
+// trimmed returns where name and value are in a line that begins at offset at,
+// has its colon at index colon and its CR at index end. It removes spaces and
+// tabs around the value (RFC 9110 5.6.3: OWS).
+func trimmed(line []byte, at uint32, colon, end int) span {
+	value := colon + 1
+	for value < end && (line[value] == ' ' || line[value] == '\t') {
+		value++
+	}
+	for end > value && (line[end-1] == ' ' || line[end-1] == '\t') {
+		end--
+	}
+	return span{at, at + uint32(colon), at + uint32(value), at + uint32(end)}
 }
 
 // parseField finds name and value in the line p[at:to], which is not empty.
@@ -228,15 +285,8 @@ func parseField(p []byte, at, to uint32) (span, *Error) {
 	default:
 		return span{}, errName
 	}
-	value, end := i+1, len(line)
-	for value < end && (line[value] == ' ' || line[value] == '\t') {
-		value++
-	}
-	for end > value && (line[end-1] == ' ' || line[end-1] == '\t') {
-		end--
-	}
-	if !allText(line[value:end]) {
+	if !allText(line[i+1:]) {
 		return span{}, errValue
 	}
-	return span{at, at + uint32(i), at + uint32(value), at + uint32(end)}, nil
+	return trimmed(line, at, i, len(line)), nil
 }
