@@ -23,6 +23,7 @@ type Listener struct {
 	eng       *Engine
 	addr      net.Addr
 	acceptors []*acceptor
+	adopted   net.Listener // what ListenOn was given, nil if it was not; guarded by eng.mu
 	closing   sync.Once
 	closed    chan struct{}
 }
@@ -111,17 +112,27 @@ func (e *Engine) ListenContext(ctx context.Context, network, address string, h H
 	if err != nil {
 		return nil, err
 	}
+	if err := ln.start(); err != nil {
+		return nil, fmt.Errorf("sluice: listen %s %s: %w", network, address, err)
+	}
+	return ln, nil
+}
+
+// start has the loops begin to accept. If one cannot, the listener is closed.
+func (ln *Listener) start() (err error) {
 	started := make(chan error, len(ln.acceptors))
 	for _, a := range ln.acceptors {
 		a.loop.do(func() { started <- a.start() })
 	}
 	for range ln.acceptors {
-		if err := <-started; err != nil {
-			_ = ln.Close()
-			return nil, fmt.Errorf("sluice: listen %s %s: %w", network, address, err)
+		if e := <-started; e != nil && err == nil {
+			err = e
 		}
 	}
-	return ln, nil
+	if err != nil {
+		_ = ln.Close()
+	}
+	return err
 }
 
 // bindListener makes a listener whose acceptors are still to be started.
@@ -147,7 +158,8 @@ func (e *Engine) bindListener(ctx context.Context, network, address string, h Ha
 		loops = []*eventLoop{m}
 	}
 	ln := &Listener{eng: e, closed: make(chan struct{})}
-	opts := driver.ListenOptions{ReusePort: perLoop, NoDelay: true, KeepAlive: e.cfg.KeepAlive}
+	opts := e.listenOptions()
+	opts.ReusePort = perLoop
 	if perLoop {
 		// Sharing the port among our loops must not let a second server
 		// share it, too: both would get a part of the connections.
@@ -171,15 +183,15 @@ func (e *Engine) bindListener(ctx context.Context, network, address string, h Ha
 		ln.addr = addr
 		ln.acceptors = append(ln.acceptors, &acceptor{ln: ln, loop: l, fd: fd, perLoop: perLoop})
 	}
-	if err := e.add(ln); err != nil {
-		ln.closeDescriptors()
+	if err := e.add(ln, h); err != nil {
 		return nil, err
 	}
-	r := newRoute(e, h, ln.addr)
-	for _, a := range ln.acceptors {
-		a.route = r
-	}
 	return ln, nil
+}
+
+// listenOptions are what every accepted connection begins with.
+func (e *Engine) listenOptions() driver.ListenOptions {
+	return driver.ListenOptions{NoDelay: true, KeepAlive: e.cfg.KeepAlive}
 }
 
 // acceptPerLoop reports whether each loop gets a listener of its own.
@@ -214,10 +226,17 @@ func (e *Engine) mainLoop() (*eventLoop, error) {
 	return e.main, nil
 }
 
-func (e *Engine) add(ln *Listener) error {
+// add makes ln, whose connections h is to serve, one of the engine's listeners
+// or, if it takes nothing new, gives its descriptors up.
+func (e *Engine) add(ln *Listener, h Handler) error {
+	r := newRoute(e, h, ln.addr)
+	for _, a := range ln.acceptors {
+		a.route = r
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {
+		_ = ln.closeDescriptors()
 		return ErrEngineClosed
 	}
 	e.listeners[ln] = true
@@ -247,7 +266,13 @@ func (ln *Listener) Close() error {
 	err := ln.closeDescriptors()
 	ln.eng.mu.Lock()
 	delete(ln.eng.listeners, ln)
+	adopted := ln.adopted
 	ln.eng.mu.Unlock()
+	if adopted != nil {
+		if e := adopted.Close(); e != nil && err == nil {
+			err = e
+		}
+	}
 	close(ln.closed)
 	return err
 }

@@ -224,6 +224,27 @@ func (c *simConn) engineStep(h Conn) {
 	}
 }
 
+// each visits the listener's connections as Listener.Each does, which is not
+// called because it would wait for the passes that the script makes.
+func (s *script) each() {
+	seen := map[Conn]bool{}
+	for _, l := range s.eng.loops {
+		w := &walk{l: l, route: s.ln.acceptors[0].route, done: func() {}}
+		w.fn = func(c Conn) {
+			sc := s.enter("Each", c)
+			defer s.leave()
+			if seen[c] || c.Loop() != l.index {
+				s.fail("Each visits a connection twice, or another loop's")
+			}
+			seen[c] = true
+			if sc != nil {
+				sc.engineStep(c)
+			}
+		}
+		l.do(w.begin)
+	}
+}
+
 // write writes the next bytes of the connection's stream by one of the ways
 // to do so.
 func (c *simConn) write(h Conn, way int) {

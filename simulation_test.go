@@ -150,7 +150,7 @@ type script struct {
 	dice  *rand.Rand
 	net   *sim.Network
 	eng   *Engine
-	addr  net.Addr
+	ln    *Listener
 	out   *sim.PeerListener
 	conns []*simConn
 	open  map[Conn]*simConn // engine side, between OnOpen and OnClose
@@ -235,7 +235,7 @@ func (s *script) begin(seed uint64, plant func(*planted)) {
 	if err != nil {
 		panic(err)
 	}
-	s.addr = ln.Addr()
+	s.ln = ln
 	for _, a := range ln.acceptors {
 		a.loop.do(func() {
 			if err := a.start(); err != nil {
@@ -271,6 +271,10 @@ func (s *script) step() {
 // elsewhere lets something happen that is no callback: as if on another
 // goroutine.
 func (s *script) elsewhere() {
+	if s.dice.IntN(20) == 0 {
+		s.each()
+		return
+	}
 	for _, c := range s.conns { // in order, not a map's
 		if c.handle == (Conn{}) || s.dice.IntN(4) != 0 {
 			continue
@@ -300,7 +304,7 @@ func (s *script) passOf(l *eventLoop) {
 
 // connect makes a peer connect to the engine.
 func (s *script) connect() {
-	p, err := s.net.Dial(s.addr)
+	p, err := s.net.Dial(s.ln.Addr())
 	if err != nil {
 		return // the backlog is full
 	}

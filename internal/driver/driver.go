@@ -168,13 +168,21 @@ type System interface {
 	// wrong with which address.
 	Listen(ctx context.Context, network, address string, o ListenOptions) (fd int, addr net.Addr, err error)
 
+	// Adopt makes a listening descriptor of l, a *net.TCPListener or a
+	// *net.UnixListener of network "unix". o.ReusePort means nothing here, and
+	// the other options hold where the system allows them for l's socket. l
+	// remains the caller's, who may not use it before CloseListener and closes
+	// it after that. The error is errors.ErrUnsupported where descriptors are
+	// not the system's.
+	Adopt(l net.Listener, o ListenOptions) (fd int, err error)
+
 	// File makes a file of a descriptor that Detach left open or that was
 	// accepted and never opened; the file owns it from then on. On an error,
 	// which is errors.ErrUnsupported where there are no files, fd is closed.
 	File(fd int) (*os.File, error)
 
 	// CloseListener closes what Listen made, and removes a Unix socket's
-	// file. No driver may be listening on it.
+	// file, or gives up what Adopt made. No driver may be listening on it.
 	CloseListener(fd int) error
 }
 

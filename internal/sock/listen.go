@@ -64,6 +64,20 @@ func (d *Descriptors) Listen(ctx context.Context, network, address string, o dri
 	return fd, addr, nil
 }
 
+// Adopt makes a second descriptor of the socket of l, a *net.TCPListener or a
+// *net.UnixListener, and sets the options that its connections begin with. A
+// multipath socket of an older Linux refuses some of them, and its connections
+// do without.
+func (d *Descriptors) Adopt(l net.Listener, o driver.ListenOptions) (int, error) {
+	addr := l.Addr()
+	fd, err := duplicate(l.(syscall.Conn))
+	if err != nil {
+		return -1, &net.OpError{Op: "listen", Net: addr.Network(), Addr: addr, Err: err}
+	}
+	_ = prepare(fd, addr.Network(), driver.ListenOptions{NoDelay: o.NoDelay, KeepAlive: o.KeepAlive})
+	return fd, nil
+}
+
 // prepare sets the options of a socket that is going to listen. Accepted
 // connections inherit them, by the kernel's hand or by Acceptor's.
 func prepare(fd int, network string, o driver.ListenOptions) error {
@@ -120,8 +134,8 @@ func (d *Descriptors) remember(fd int, name string) {
 	d.files[fd] = socketFile{path, info}
 }
 
-// CloseListener closes what Listen made. The file of a Unix socket is removed
-// too, unless another has taken its place meanwhile.
+// CloseListener closes what Listen or Adopt made. The file of a Unix socket
+// that Listen made is removed too, unless another has taken its place meanwhile.
 func (d *Descriptors) CloseListener(fd int) error {
 	d.mu.Lock()
 	file, ok := d.files[fd]

@@ -87,6 +87,43 @@ func TestAcceptedConnectionsHaveTheListenersOptions(t *testing.T) {
 	}
 }
 
+func TestAdoptSetsTheOptionsAndLeavesTheListenerOpen(t *testing.T) {
+	var config net.ListenConfig
+	config.SetMultipathTCP(false)
+	for network, address := range map[string]string{
+		"tcp": "127.0.0.1:0", "unix": filepath.Join(shortDir(t), "s"),
+	} {
+		ln, err := config.Listen(t.Context(), network, address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		var d Descriptors
+		fd, err := d.Adopt(ln, driver.ListenOptions{ReusePort: true, NoDelay: true, KeepAlive: time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, _ := acceptOne(t, fd, ln.Addr())
+		if network == "tcp" && (option(t, c, unix.IPPROTO_TCP, unix.TCP_NODELAY) == 0 ||
+			option(t, c, unix.SOL_SOCKET, unix.SO_KEEPALIVE) == 0) {
+			t.Error("an accepted connection has not the options")
+		}
+		if err := d.CloseListener(fd); err != nil {
+			t.Errorf("%s: CloseListener: %v", network, err)
+		}
+		peer, err := net.Dial(network, ln.Addr().String())
+		if err != nil {
+			t.Errorf("%s: the listener was closed: %v", network, err)
+			continue
+		}
+		peer.Close()
+		ln.Close()
+		if _, err := d.Adopt(ln, driver.ListenOptions{}); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("%s: Adopt of a closed listener: %v", network, err)
+		}
+	}
+}
+
 func TestDescriptorsDoNotBlockAndAreNotInherited(t *testing.T) {
 	var d Descriptors
 	fd, addr := listen(t, &d, "tcp", "127.0.0.1:0", driver.ListenOptions{})

@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/sluice-go/sluice/internal/driver"
 )
@@ -230,4 +231,51 @@ func listenError(r *rig) {
 	} else if !errors.As(err, &unknown) || !strings.Contains(err.Error(), "pigeon") {
 		r.t.Errorf("the error does not name the network: %v", err)
 	}
+}
+
+func adopt(r *rig) {
+	ln, err := r.f.Listen()
+	if err != nil {
+		r.t.Fatalf("Fixture.Listen: %v", err)
+	}
+	defer ln.Close()
+	switch ln.(type) {
+	case *net.TCPListener, *net.UnixListener:
+	default:
+		if _, err := r.f.System.Adopt(ln, driver.ListenOptions{}); !errors.Is(err, errors.ErrUnsupported) {
+			r.t.Errorf("Adopt of a %T: %v", ln, err)
+		}
+		return
+	}
+	for i := range 2 {
+		fd, err := r.f.System.Adopt(ln, driver.ListenOptions{NoDelay: true, KeepAlive: time.Minute})
+		if err != nil {
+			r.t.Fatalf("Adopt: %v", err)
+		}
+		if err := r.d.Listen(1, fd); err != nil {
+			r.t.Fatalf("Driver.Listen: %v", err)
+		}
+		r.listeners[1] = fd
+		own := r.addr
+		r.addr = ln.Addr()
+		c, p := r.connect()
+		r.addr = own
+		r.exchange(c, p, string(rune('a'+i)))
+		if got, want := r.d.LocalAddr(c.fd).String(), p.RemoteAddr().String(); got != want {
+			r.t.Errorf("the connection's local address is %s, want %s", got, want)
+		}
+		r.unlisten(1)
+		if err := r.f.System.CloseListener(fd); err != nil {
+			r.t.Errorf("CloseListener: %v", err)
+		}
+	}
+	var p, accepted net.Conn
+	r.during("the listener goes on by itself", func() (err error) {
+		if p, err = r.f.Dial(ln.Addr()); err == nil {
+			accepted, err = ln.Accept()
+		}
+		return err
+	})
+	p.Close()
+	accepted.Close()
 }

@@ -112,6 +112,7 @@ var clauses = []struct {
 	{"Sockets tells addresses and sets options", socketsOptions},
 	{"TryWrite writes what fits and never blocks", tryWrite},
 	{"Unsent counts what the peer has not got", unsent},
+	{"Adopt accepts on a listener made elsewhere and leaves it open", adopt},
 	{"Listen says what is wrong with which address", listenError},
 
 	{"many connections at once stay apart", storm},

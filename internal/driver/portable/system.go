@@ -39,6 +39,7 @@ type slot struct {
 type listener struct {
 	net.Listener
 	options driver.ListenOptions
+	adopted bool     // true exactly when it is to stay open
 	used    bool     // true exactly while a driver accepts from it; guarded by System.mu
 	kept    net.Conn // accepted, but not reported before Unlisten; guarded by System.mu
 }
@@ -82,7 +83,12 @@ func (s *System) Listen(ctx context.Context, network, address string, o driver.L
 	return fd, ln.Addr(), nil
 }
 
-// CloseListener closes what Listen made.
+// Adopt makes a descriptor of l.
+func (s *System) Adopt(l net.Listener, o driver.ListenOptions) (int, error) {
+	return s.add(slot{listener: &listener{Listener: l, options: o, adopted: true}}), nil
+}
+
+// CloseListener closes what Listen made, or forgets what Adopt was given.
 func (s *System) CloseListener(fd int) error {
 	ln := s.get(fd).listener
 	if ln == nil {
@@ -95,6 +101,9 @@ func (s *System) CloseListener(fd int) error {
 	s.mu.Unlock()
 	if kept != nil {
 		kept.Close()
+	}
+	if ln.adopted {
+		return nil
 	}
 	return ln.Close()
 }

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"sync"
@@ -52,6 +53,12 @@ func (n *Network) Listen(ctx context.Context, network, address string, o driver.
 	}
 	n.descriptors.listeners[fd] = l
 	return fd, l.place.addr(), nil
+}
+
+// Adopt fails with errors.ErrUnsupported, for a listener of package net is no
+// part of a simulated network.
+func (n *Network) Adopt(l net.Listener, o driver.ListenOptions) (int, error) {
+	return -1, listenError(l.Addr().Network(), l.Addr(), errors.ErrUnsupported)
 }
 
 // bind makes a listener without a descriptor.
