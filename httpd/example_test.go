@@ -1,0 +1,102 @@
+package httpd_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"os"
+	"os/signal"
+	"time"
+
+	"github.com/sluice-go/sluice"
+	"github.com/sluice-go/sluice/httpd"
+	"github.com/sluice-go/sluice/httpdtest"
+)
+
+// A server for net/http moves over by the name of the type: what was
+//
+//	server := &http.Server{
+//
+// becomes
+//
+//	server := &httpd.Server{
+//
+// and every handler, router and middleware stays as it is.
+func Example() {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /hello/{name}", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "Hello, %s!", r.PathValue("name"))
+	})
+	server := &httpd.Server{
+		Addr:              "127.0.0.1:8080",
+		Handler:           mux,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       5 * time.Minute, // an idle connection costs little: it may stay
+	}
+	go func() {
+		if err := server.ListenAndServe(); err != http.ErrServerClosed {
+			log.Fatal(err)
+		}
+	}()
+
+	interrupted, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	<-interrupted.Done()
+	drain, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if err := server.Shutdown(drain); err != nil {
+		server.Close() // cuts off what has not finished
+	}
+}
+
+// A LoopHandler answers on the event loop, without a goroutine and without
+// allocating. Requests it does not answer go to Handler.
+func ExampleServer_loopHandler() {
+	srv := httpdtest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, "from a goroutine")
+	}))
+	srv.Config.LoopHandler = func(x *httpd.RequestCtx) bool {
+		if string(x.Path()) != "/ping" {
+			return false
+		}
+		x.SetContentType("text/plain")
+		x.WriteString("pong, ")
+		x.Write(x.Query())
+		return true
+	}
+	srv.Start()
+	defer srv.Close()
+	for _, path := range []string{"/ping?1", "/other"} {
+		resp, err := srv.Client().Get(srv.URL + path)
+		if err != nil {
+			log.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		fmt.Println(string(body))
+	}
+	// Output:
+	// pong, 1
+	// from a goroutine
+}
+
+// Several servers share the loops of one engine, HTTP or not.
+func ExampleServer_engine() {
+	engine, err := sluice.New(sluice.Config{Workers: 10_000})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer engine.Close()
+	public := &httpd.Server{Engine: engine, Handler: http.FileServer(http.Dir("/srv/www"))}
+	admin := &httpd.Server{Engine: engine, Handler: http.DefaultServeMux}
+	for server, address := range map[*httpd.Server]string{public: "127.0.0.1:0", admin: "127.0.0.1:0"} {
+		if _, err := server.Listen("tcp", address); err != nil {
+			log.Fatal(err)
+		}
+		defer server.Shutdown(context.Background())
+	}
+	fmt.Println(len(engine.Stats().Loops) > 0)
+	// Output: true
+}
