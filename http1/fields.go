@@ -7,20 +7,21 @@ import (
 
 // rule is what a field means to the codec.
 type rule struct {
-	usual string // the name as most write it
-	once  seen   // set by the first such field, which must be the only one; 0 if it may be repeated
-	error *Error // for a second one
-	read  func(w *work, p []byte, s span) *Error
+	usual    string // the name as most write it
+	requests bool   // true exactly when it means nothing in a response
+	once     seen   // set by the first such field, which must be the only one; 0 if it may be repeated
+	error    *Error // for a second one
+	read     func(w *work, p []byte, s span) *Error
 }
 
 // rules are the fields that the codec reads. No two names have the same
 // length, which is how a name is looked up.
 var rules = [...]rule{
-	{"Host", seenHost, ErrHost, (*work).readHost},
-	{"Expect", 0, nil, (*work).readExpect},
-	{"Connection", 0, nil, (*work).readConnection},
-	{"Content-Length", seenLength, ErrFraming, (*work).readLength},
-	{"Transfer-Encoding", seenCoding, ErrFraming, (*work).readCoding},
+	{"Host", true, seenHost, ErrHost, (*work).readHost},
+	{"Expect", true, 0, nil, (*work).readExpect},
+	{"Connection", false, 0, nil, (*work).readConnection},
+	{"Content-Length", false, seenLength, ErrFraming, (*work).readLength},
+	{"Transfer-Encoding", false, seenCoding, ErrFraming, (*work).readCoding},
 }
 
 // ruleOf finds the rule for a name by its length.
@@ -33,6 +34,9 @@ var ruleOf = func() (t [32]*rule) {
 
 // known applies a rule to a field if it has its name.
 func (w *work) known(r *rule, p []byte, s span) *Error {
+	if r.requests && w.status != 0 {
+		return nil
+	}
 	if name := p[s.name:s.nameEnd]; string(name) != r.usual && !equalFold(name, r.usual) {
 		return nil
 	}

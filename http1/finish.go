@@ -52,8 +52,13 @@ func (w *work) checkRequest(p []byte) *Error {
 		if w.minor > 0 {
 			return ErrHost
 		}
-	case w.seen&seenAbsolute != 0 && !equalFold(p[w.host:w.hostEnd], p[w.authority:w.authorityTo]):
-		return ErrHost // who routes by one of them is not who routes by the other
+	case w.seen&seenAbsolute != 0:
+		// The target counts (RFC 9112 3.2.2), but a server that routes by Host
+		// would take the request elsewhere than one that follows the rule.
+		scheme := p[w.target : w.authority-uint32(len("://"))]
+		if !sameAuthority(p[w.host:w.hostEnd], p[w.authority:w.authorityTo], scheme) {
+			return ErrHost
+		}
 	}
 	if w.seen&seenConnect != 0 && (w.seen&seenCoding != 0 || w.length > 0) {
 		return errConnectBody
@@ -117,8 +122,8 @@ func (d *Decoder) begin(h *Head) {
 func (w *work) tell(p []byte, h *Head) {
 	h.Minor = int(w.minor)
 	h.Fields = slices.Grow(h.Fields[:0], len(w.spans))[:len(w.spans)]
-	for i, s := range w.spans {
-		h.Fields[i] = s.field(p)
+	for i := range w.spans {
+		w.spans[i].fill(&h.Fields[i], p)
 	}
 	h.Host, h.HostSet = nil, w.seen&seenHost != 0
 	if h.HostSet {

@@ -27,8 +27,8 @@ type Head struct {
 	// here included. The slice is reused by the next head.
 	Fields []Field
 
-	Host    []byte // value of the Host field; nil if there is none
-	HostSet bool   // true exactly when there is a Host field, maybe empty
+	Host    []byte // of a request, value of the Host field; nil if there is none
+	HostSet bool   // true exactly when a request has a Host field, maybe empty
 
 	// Length is how many bytes of body follow: the Content-Length; 0 when
 	// there is no body; -1 when the body is chunked or ends with the
@@ -73,11 +73,10 @@ type span struct {
 	value, valueEnd uint32
 }
 
-func (s span) field(p []byte) Field {
-	return Field{
-		Name:  p[s.name:s.nameEnd:s.nameEnd],
-		Value: p[s.value:s.valueEnd:s.valueEnd],
-	}
+// fill makes f the field, which lies in p.
+func (s *span) fill(f *Field, p []byte) {
+	f.Name = p[s.name:s.nameEnd:s.nameEnd]
+	f.Value = p[s.value:s.valueEnd:s.valueEnd]
 }
 
 // work is a head that is being read. It holds offsets instead of slices, for

@@ -8,7 +8,8 @@ import "bytes"
 // When n > 0 the head is complete and takes n bytes, empty lines in front of a
 // request line included. h tells what is in it and lends parts of p. When n is
 // 0 and err nil, more bytes are needed. Every line is checked as soon as it is
-// whole, and no byte is looked at twice. After an *Error every call returns
+// whole, and what has been checked is not looked at again, however small the
+// pieces in which a head comes. After an *Error every call returns
 // the same.
 //
 // It panics when the body of the message before has not been read to its end.
@@ -39,6 +40,9 @@ func (d *Decoder) Head(p []byte, h *Head) (n int, err error) {
 	if !whole {
 		d.keep(p, w)
 		return 0, nil
+	}
+	if d.partial != nil {
+		h.work.spans = d.partial.spans // for the next head
 	}
 	d.partial, d.begun = nil, false
 	return int(w.next), nil

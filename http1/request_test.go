@@ -24,6 +24,8 @@ var accepted = []struct{ in, want string }{
 	{"M-$ /\xc3\xa9?\\^`{} HTTP/1.1|hOsT:\t a:80 \t||", "M-$ /\xc3\xa9?\\^`{} 1.1 " + `["hOsT" "a:80"] host="a:80" body=""`},
 	{"OPTIONS * HTTP/1.1|Host: [::1]||", `OPTIONS * 1.1 ["Host" "[::1]"] host="[::1]" body=""`},
 	{"GET http://a.b:8/c HTTP/1.1|Host: A.b:8||", `GET http://a.b:8/c 1.1 ["Host" "A.b:8"] host="A.b:8" body=""`},
+	{"GET http://a:80 HTTP/1.1|Host: A||", `GET http://a:80 1.1 ["Host" "A"] host="A" body=""`},
+	{"GET HTTPS://a HTTP/1.1|Host: a:443||", `GET HTTPS://a 1.1 ["Host" "a:443"] host="a:443" body=""`},
 	{"GET x+1-y.z://[::1]?q HTTP/1.0||", `GET x+1-y.z://[::1]?q 1.0 [] close body=""`},
 	{"CONNECT a:443 HTTP/1.1|Host: a|Content-Length: 0||", `CONNECT a:443 1.1 ["Host" "a" "Content-Length" "0"] host="a" body=""`},
 	{
@@ -188,7 +190,10 @@ var refusals = []struct{ in, want string }{
 	{"GET http://a/ HTTP/1.1||", hostWrong},
 	{"GET http://a/ HTTP/1.1|Host: b||", hostWrong},
 	{"GET http://a/ HTTP/1.1|Host:||", hostWrong},
-	{"GET http://a/ HTTP/1.0|Host: a:80||", hostWrong},
+	{"GET http://a/ HTTP/1.0|Host: a:81||", hostWrong},
+	{"GET http://a/ HTTP/1.1|Host: a:443||", hostWrong},
+	{"GET ws://a/ HTTP/1.1|Host: a:80||", hostWrong},
+	{"GET http://a:8080/ HTTP/1.1|Host: a:80||", hostWrong},
 	// Content-Length.
 	{"POST / HTTP/1.1|Host: a|Content-Length:||", framingWrong},
 	{"POST / HTTP/1.1|Host: a|Content-Length: +1||a", framingWrong},

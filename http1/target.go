@@ -46,29 +46,56 @@ func (w *work) absoluteForm(target []byte) *Error {
 	return nil
 }
 
+// sameAuthority reports whether a Host field and the authority of a target in
+// absolute-form mean the same. Some clients write the scheme's own port into one
+// of them only.
+func sameAuthority(host, authority, scheme []byte) bool {
+	port := ""
+	switch {
+	case equalFold(scheme, "http"):
+		port = ":80"
+	case equalFold(scheme, "https"):
+		port = ":443"
+	}
+	return equalFold(bytes.TrimSuffix(host, []byte(port)), bytes.TrimSuffix(authority, []byte(port)))
+}
+
 // validHost reports whether s is uri-host [":" port] (RFC 9110 7.2). The host
 // may be empty, and so may the port.
 func validHost(s []byte) bool {
 	i := 0
 	if len(s) > 0 && s[0] == '[' {
-		i = bytes.IndexByte(s, ']')
-		// An address, a future form of one, or an address with a zone; which of
-		// them is for those who resolve it.
-		if i < 2 || !all(s[1:i], isAddr) {
-			return false
-		}
-		i++
+		i = literalLen(s)
 	} else {
-		for i < len(s) && s[i] != ':' {
-			switch {
-			case class[s[i]]&isHost != 0:
-				i++
-			case s[i] == '%' && len(s)-i > 2 && all(s[i+1:i+3], isHex):
-				i += 3
-			default:
-				return false
-			}
+		i = regNameLen(s)
+	}
+	return i == len(s) || i >= 0 && s[i] == ':' && all(s[i+1:], isDigit)
+}
+
+// literalLen returns the length of the IP literal that s begins with, -1 if
+// there is none. It may be an address, a future form of one, or an address with
+// a zone; which of them is for those who resolve it.
+func literalLen(s []byte) int {
+	i := bytes.IndexByte(s, ']')
+	if i < 2 || !all(s[1:i], isAddr) {
+		return -1
+	}
+	return i + 1
+}
+
+// regNameLen returns the length of the reg-name that s begins with, -1 if there
+// is a percent sign in it that encodes nothing.
+func regNameLen(s []byte) int {
+	for i := 0; i < len(s); i++ {
+		switch {
+		case class[s[i]]&isHost != 0:
+		case s[i] != '%':
+			return i
+		case len(s)-i < 3 || !all(s[i+1:i+3], isHex):
+			return -1
+		default:
+			i += 2
 		}
 	}
-	return i == len(s) || s[i] == ':' && all(s[i+1:], isDigit)
+	return len(s)
 }

@@ -103,7 +103,7 @@ func (t *trailer) addLine(limit int) *Error {
 // finish makes the fields.
 func (t *trailer) finish() {
 	t.fields = make([]Field, len(t.spans))
-	for i, s := range t.spans {
-		t.fields[i] = s.field(t.text)
+	for i := range t.spans {
+		t.spans[i].fill(&t.fields[i], t.text)
 	}
 }
