@@ -197,6 +197,16 @@ func TestFaultyServersShowInTheTable(t *testing.T) {
 	}
 }
 
+func TestNotesTellWhenTheTimeWasTooShort(t *testing.T) {
+	l := testLab(t)
+	cfg := testHTTPConfig(t, servers.WorkPath+"?n=20000000", 1)
+	cfg.Measure = 30 * time.Millisecond
+	o := l.throughput(loadLoop, servers.NetHTTP, cfg)
+	if row := throughputRow("name", nil, map[string][]outcome{"name": {o}}); !strings.Contains(strings.Join(row, " "), "exchanges per connection") {
+		t.Errorf("row %q", row)
+	}
+}
+
 func TestFootprintOfTheGoroutineModelIsPlausible(t *testing.T) {
 	l := testLab(t)
 	f := l.footprint("net", load.Config{Conns: 500, Size: testSize})

@@ -25,6 +25,7 @@
 // time per request still is the server's, though a server that waits now and
 // then works in smaller batches. "noise" is the share of the two cores that
 // went to other processes; with more than a little of it nothing is certain.
+// "only N exchanges per connection" asks for more --seconds.
 //
 // Processor time is user and system time of the whole server process in the
 // measured seconds. Sending over loopback includes the receiving side's

@@ -94,6 +94,9 @@ const (
 	// loudNoise is the share of the two cores in other hands above which a
 	// figure is marked.
 	loudNoise = 0.05
+	// fewRounds is how often all connections must have had their turn for a
+	// rate, and above all a latency, to be that of a long run.
+	fewRounds = 2
 )
 
 // notes says what a reader of the figures has to know.
@@ -105,6 +108,9 @@ func notes(all, good []outcome) string {
 		}
 		if noise := spread(good, func(o outcome) float64 { return o.Noise }).Median; noise > loudNoise {
 			texts = append(texts, fmt.Sprintf("noise %.0f %%", noise*100))
+		}
+		if rounds := spread(good, func(o outcome) float64 { return o.rounds }).Median; rounds < fewRounds {
+			texts = append(texts, fmt.Sprintf("only %.1f exchanges per connection", rounds))
 		}
 	}
 	for _, o := range all {

@@ -166,6 +166,7 @@ type throughput struct {
 type outcome struct {
 	load.Result
 	perConn float64 // resident memory it grew by, per connection, in bytes
+	rounds  float64 // how often the measured requests go round all connections
 	err     error   // why there is no result
 }
 
@@ -210,5 +211,13 @@ func (l *lab) throughput(kind, name string, cfg load.Config) outcome {
 		return outcome{err: err}
 	}
 	client.Kill()
-	return outcome{Result: r, perConn: float64(r.Resident-s.idle) / float64(cfg.Conns)}
+	round := cfg.Conns
+	if cfg.HTTP != nil {
+		round *= cfg.HTTP.Pipeline
+	}
+	return outcome{
+		Result:  r,
+		perConn: float64(r.Resident-s.idle) / float64(cfg.Conns),
+		rounds:  float64(r.Requests) / float64(round),
+	}
 }
