@@ -97,7 +97,7 @@ func (d *Decoder) Remaining() int64 {
 // 7.1.2); nil if there are none. They lie in memory of the Decoder, valid
 // until Head is called for the next message or the Decoder is reset.
 func (d *Decoder) Trailer() []Field {
-	if d.trailer == nil || d.state != isDone {
+	if d.trailer == nil {
 		return nil
 	}
 	return d.trailer.fields

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/sluice-go/sluice/http1"
@@ -25,6 +26,109 @@ func TestDecoderIsSmallBetweenMessages(t *testing.T) {
 	read()
 	if n := testing.AllocsPerRun(100, read); n != 0 {
 		t.Errorf("%v allocations for a message that comes whole", n)
+	}
+}
+
+func TestAHeadInTwoPiecesCostsOneAllocation(t *testing.T) {
+	request := []byte(crlf("GET / HTTP/1.1|Host: a|X: b|Y: c||"))
+	var d http1.Decoder
+	var h http1.Head
+	read := func() {
+		if n, err := d.Head(request[:len(request)-5], &h); n != 0 || err != nil {
+			t.Fatal(n, err)
+		}
+		if n, err := d.Head(request, &h); n != len(request) || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	read()
+	if n := testing.AllocsPerRun(100, read); n != 1 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func TestConnectionsShareAHead(t *testing.T) {
+	requests := [2]string{
+		crlf("GET /first HTTP/1.1|Host: first|X: 1||"),
+		crlf("POST /second HTTP/1.0|Longer-Name: longer value|Other: field|Host: second|Content-Length: 0||"),
+	}
+	var want [2]string
+	for c, r := range requests {
+		want[c] = (&source{bytes: r}).read(t, r).seen[0].head
+	}
+	var h http1.Head
+	for i := range len(requests[0]) {
+		for j := range len(requests[1]) {
+			var d [2]http1.Decoder
+			d[0].Head([]byte(requests[0][:i]), &h)
+			d[1].Head([]byte(requests[1][:j]), &h)
+			for c, r := range requests {
+				if n, err := d[c].Head([]byte(r), &h); n != len(r) || err != nil || describe(&h).head != want[c] {
+					t.Fatalf("split at %d and %d: %d, %v, %s, want %s", i, j, n, err, describe(&h).head, want[c])
+				}
+			}
+		}
+	}
+}
+
+func TestFieldsThatMayNotComeAfterTheBody(t *testing.T) {
+	for _, name := range strings.Fields("Authorization Cache-Control CONNECTION Content-Encoding Content-Length Content-Range Content-Type " +
+		"Cookie Expect Host If-Match if-none-match Keep-Alive Max-Forwards Pragma Proxy-Authenticate Proxy-Authorization " +
+		"Proxy-Connection Range Set-Cookie TE Trailer Transfer-Encoding Upgrade WWW-Authenticate") {
+		s := source{bytes: crlf("POST / HTTP/1.1|Host: a|Transfer-Encoding: chunked||0|X: y|" + name + ": z||")}
+		if r := s.read(t, s.bytes); r.err != http1.ErrTrailerField {
+			t.Errorf("%s: read: %v", name, r.err)
+		}
+		var e http1.Encoder
+		e.Chunked()
+		if dst, err := e.End(nil, []http1.Field{{Name: []byte(name)}}); len(dst) != 0 || err != http1.ErrTrailerNotAllowed {
+			t.Errorf("%s: written: %q, %v", name, dst, err)
+		}
+	}
+}
+
+func TestFieldsCannotBeAppendedToByMistake(t *testing.T) {
+	var d http1.Decoder
+	var h http1.Head
+	request := crlf("GET / HTTP/1.1|Host: a|X: b||")
+	p := []byte(request)
+	if _, err := d.Head(p, &h); err != nil {
+		t.Fatal(err)
+	}
+	lent := [][]byte{h.Method, h.Target, h.Host}
+	for _, f := range h.Fields {
+		lent = append(lent, f.Name, f.Value)
+	}
+	for _, b := range lent {
+		_ = append(b, '!')
+	}
+	if string(p) != request {
+		t.Errorf("%q", p)
+	}
+}
+
+func TestAnsweringIsForOneFinalResponse(t *testing.T) {
+	for _, status := range []string{"101", "200", "304"} {
+		var d http1.Decoder
+		var h http1.Head
+		d.ResetResponses(nil)
+		d.Answering("HEAD")
+		for _, in := range []string{"HTTP/1.1 100 ||", "HTTP/1.1 " + status + " |Content-Length: 1||"} {
+			if _, err := d.Head([]byte(crlf(in)), &h); err != nil || !d.Done() {
+				t.Fatalf("%q: %v, Done %v", in, err, d.Done())
+			}
+		}
+		if _, err := d.Head([]byte(crlf("HTTP/1.1 200 |Content-Length: 1||")), &h); err != nil || h.Length != 1 {
+			t.Errorf("after %s: %v, length %d", status, err, h.Length)
+		}
+	}
+}
+
+func TestChunkExtensionsAreCountedPerBody(t *testing.T) {
+	one := crlf("POST / HTTP/1.1|Host: a|Transfer-Encoding: chunked||0;") + strings.Repeat("a", 10<<10) + "\r\n\r\n"
+	s := source{bytes: one + one}
+	if r := s.read(t, s.bytes); r.err != nil || len(r.seen) != 2 {
+		t.Errorf("%d messages, %v", len(r.seen), r.err)
 	}
 }
 

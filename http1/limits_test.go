@@ -30,6 +30,7 @@ func TestLimits(t *testing.T) {
 		{http1.Limits{Head: 27}, "||GET /a HTTP/1.1|Host: a||", http1.ErrHeadTooLarge},
 		{http1.Limits{Head: 20}, "GET /a HTTP/1.1|Host: a", http1.ErrHeadTooLarge},
 		{http1.Limits{Head: 22}, "GET /a HTTP/1.1|A:\x00|Host: a", &http1.Error{Status: 400, Reason: "control character in a field value"}},
+		{http1.Limits{Head: 35}, "GET /a HTTP/1.1|Content-Length: x|", http1.ErrHeadTooLarge},
 		{http1.Limits{Head: 14}, "GET /a HTTP/1.1|Host: a||", http1.ErrLineTooLong},
 		{http1.Limits{Fields: 2}, "GET / HTTP/1.1|Host: a|B:||", nil},
 		{http1.Limits{Fields: 1}, "GET / HTTP/1.1|Host: a|B:||", http1.ErrTooManyFields},

@@ -86,6 +86,8 @@ var refusals = []struct{ in, want string }{
 	// Lines.
 	{"GET / HTTP/1.1\nHost: a||", "400 line does not end with CR LF"},
 	{"GET / HTTP/1.1|Host: a\n|", "400 line does not end with CR LF"},
+	{"GET / HTTP/1.1|Host: a\n\n|", "400 line does not end with CR LF"},
+	{"GET / HTTP/1.1|Host: a\x00\n|", "400 line does not end with CR LF"},
 	{"GET / HTTP/1.1|Host: a|\n", "400 line does not end with CR LF"},
 	{"\nGET / HTTP/1.1|Host: a||", "400 line does not end with CR LF"},
 	{"GET / HTTP/1.1\r\r\nHost: a||", "400 malformed HTTP version"},
@@ -159,6 +161,7 @@ var refusals = []struct{ in, want string }{
 	{"GET / HTTP/1.1|Host: a|X: b\x00c||", "400 control character in a field value"},
 	{"GET / HTTP/1.1|Host: a|X: b\x7f||", "400 control character in a field value"},
 	{"GET / HTTP/1.1|Host: a|X: 0123456789\x0b01234567||", "400 control character in a field value"},
+	{"GET / HTTP/1.1|Host: a|X: 0123456789\x7f01234567||", "400 control character in a field value"},
 	{"GET / HTTP/1.1|Host: a|X: b| c||", "400 line begins with a space or a tab"},
 	{"GET / HTTP/1.1|Host: a|X: b|\tc: d||", "400 line begins with a space or a tab"},
 	{"GET / HTTP/1.1|Host: a|X: b| |", "400 line begins with a space or a tab"},
@@ -280,6 +283,36 @@ func TestChunksRefused(t *testing.T) {
 		want += " cut\n" + tt.want + "\n"
 		if got := s.everyWay(t).outcome(); got != want {
 			t.Errorf("%q:\n%swant\n%s", tt.in, got, want)
+		}
+	}
+}
+
+// TestEveryByteInEveryPlaceOfChunkedFraming tries each byte behind each of the
+// beginnings of a chunked body.
+func TestEveryByteInEveryPlaceOfChunkedFraming(t *testing.T) {
+	const (
+		hex   = "0123456789abcdefABCDEF"
+		token = hex + "ghijklmnopqrstuvwxyzGHIJKLMNOPQRSTUVWXYZ!#$%&'*+-.^_`|~"
+	)
+	var text string // of a quoted string
+	for c := range 256 {
+		if c == '\t' || c >= ' ' && c != 0x7f {
+			text += string([]byte{byte(c)})
+		}
+	}
+	for _, tt := range []struct{ in, next string }{
+		{"", hex}, {"1", hex + ";\r"}, {"1;", token}, {"1;a", token + ";=\r"}, {"1;a=", token + "\""}, {"1;a=b", token + ";\r"},
+		{"1;a=\"", text}, {"1;a=\"b", text}, {"1;a=\"\\", text}, {"1;a=\"\\\"", text}, {"1;a=\"b\"", ";\r"}, {"1\r", "\n"},
+		{"1\r\na", "\r"}, {"1\r\na\r", "\n"}, {"1\r\na\r\n", hex}, {"0\r\n", token + "\r"}, {"0\r\n\r", "\n"},
+		{"0\r\nA:\r\n", token + "\r"}, {"0\r\nA:\r\n\r", "\n"},
+	} {
+		for c := range 256 {
+			b := string([]byte{byte(c)})
+			s := source{bytes: crlf("POST / HTTP/1.1|Host: a|Transfer-Encoding: chunked||") + tt.in + b}
+			r := s.read(t, s.bytes)
+			if got, want := r.err != http1.ErrChunk, strings.Contains(tt.next, b); got != want {
+				t.Errorf("%q behind %q: %v", b, tt.in, r.err)
+			}
 		}
 	}
 }

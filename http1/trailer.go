@@ -8,7 +8,7 @@ type trailer struct {
 	text   []byte
 	line   int // where the present line begins
 	spans  []span
-	fields []Field // made when the section is complete
+	fields []Field // nil until the section is complete
 }
 
 // notInTrailer are the fields that must not come after the body, in lower
