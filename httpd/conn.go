@@ -25,17 +25,26 @@ type conn struct {
 	more     bool      // true exactly when bytes wait unread for the end of the exchange or, without one, for OnDrain
 	paused   bool      // true exactly when reading is paused until the exchange needs it
 	eof      bool      // true exactly when the peer has ended its direction
+	attached bool      // true exactly when this is the connection's Context
 	hijacked bool      // true exactly when the connection is a handler's
 }
 
-// attach returns c's conn and makes one if there is none. Loop only.
-func (sv *service) attach(c sluice.Conn) *conn {
-	if hc, _ := c.Context().(*conn); hc != nil {
-		return hc
+// attach makes hc what the connection's callbacks find, with mu held. Loop
+// only.
+func (hc *conn) attach() {
+	if !hc.attached {
+		hc.attached = true
+		hc.SetContext(hc)
 	}
-	hc := &conn{Conn: c, sv: sv}
-	c.SetContext(hc)
-	return hc
+}
+
+// detach lets an idle connection go without hc, with mu held, unless there is
+// something to remember.
+func (hc *conn) detach() {
+	if hc.ex == nil && hc.ctx == nil && !hc.more && !hc.paused && !hc.eof && !hc.hijacked {
+		hc.attached = false
+		hc.SetContext(nil)
+	}
 }
 
 // parent is the context from which those of hc's requests derive.
@@ -49,7 +58,11 @@ func (hc *conn) parent() context.Context {
 // remoteAddr is the peer's address as http.Request has it. Loop only.
 func (hc *conn) remoteAddr() string {
 	if hc.remote == "" {
-		hc.remote = hc.RemoteAddr().String()
+		if ap := hc.RemoteAddrPort(); ap.IsValid() {
+			hc.remote = ap.String()
+		} else {
+			hc.remote = hc.RemoteAddr().String()
+		}
 	}
 	return hc.remote
 }
@@ -236,6 +249,9 @@ func (hc *conn) finish(w *response) {
 	end := w.closeAfter || w.body != nil && w.body.spoilt || hc.eof && !hc.more || hc.sv.srv.inShutdown.Load() && !hc.more
 	wake, resume := hc.more, hc.paused
 	hc.more, hc.paused = false, false
+	if !wake && !resume && !end {
+		hc.detach()
+	}
 	hc.mu.Unlock()
 	switch {
 	case end:

@@ -159,9 +159,10 @@ func (x *RequestCtx) carryOn() bool {
 		return true
 	}
 	if rx.hc == nil {
-		rx.hc = rx.sv.attach(rx.c)
+		rx.hc = &conn{Conn: rx.c, sv: rx.sv}
 	}
 	rx.hc.mu.Lock()
+	rx.hc.attach()
 	rx.hc.more = true // OnDrain will wake it
 	rx.hc.mu.Unlock()
 	return false

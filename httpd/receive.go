@@ -74,8 +74,11 @@ func (rx *receiver) done() {
 		return
 	}
 	if rx.hc == nil {
-		rx.hc = rx.sv.attach(rx.c)
+		rx.hc = &conn{Conn: rx.c, sv: rx.sv}
 	}
+	rx.hc.mu.Lock()
+	rx.hc.attach()
+	rx.hc.mu.Unlock()
 	rx.hc.rx, rx.in = rx, nil
 	rx.await()
 }
@@ -203,16 +206,14 @@ func (rx *receiver) dispatch(body []byte) bool {
 
 // handOver gives a request to Handler, on another goroutine.
 func (rx *receiver) handOver(body []byte) bool {
-	if rx.hc == nil {
-		rx.hc = rx.sv.attach(rx.c)
-	}
 	w, err := newExchange(rx, body)
 	if err != nil {
 		return rx.fail(http.StatusBadRequest, err.Error())
 	}
 	rx.flush() // answers go out in the order of the requests
-	hc := rx.hc
+	hc := w.hc
 	hc.mu.Lock()
+	hc.attach()
 	hc.ex = w
 	hc.more = rx.in.Len() > 0
 	hc.mu.Unlock()

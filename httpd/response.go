@@ -34,6 +34,7 @@ const (
 // marked otherwise.
 type response struct {
 	hc   *conn
+	own  conn // what hc is if the connection had none: so both are one allocation
 	req  *http.Request
 	ctx  requestContext
 	body *body // nil if the request has none
@@ -85,9 +86,13 @@ var (
 // bytes of its body that have come. Loop only.
 func newExchange(rx *receiver, data []byte) (*response, error) {
 	w := &response{hc: rx.hc, length: -1}
-	w.cond.L = &rx.hc.mu
-	w.ctx.parent, w.ctx.c = rx.hc.parent(), rx.c
-	req, err := newRequest(&w.ctx, &rx.head, rx.hc.remoteAddr())
+	if w.hc == nil {
+		w.own.Conn, w.own.sv = rx.c, rx.sv
+		w.hc = &w.own
+	}
+	w.cond.L = &w.hc.mu
+	w.ctx.parent, w.ctx.c = w.hc.parent(), rx.c
+	req, err := newRequest(&w.ctx, &rx.head, w.hc.remoteAddr())
 	if err != nil {
 		return nil, err
 	}

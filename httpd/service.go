@@ -163,7 +163,8 @@ func (sv *service) opened(c sluice.Conn) {
 		_ = c.SetReadDeadline(time.Now().Add(d))
 	}
 	if s.ConnContext != nil {
-		hc := sv.attach(c)
+		hc := &conn{Conn: c, sv: sv, attached: true}
+		c.SetContext(hc)
 		if hc.ctx = s.ConnContext(sv.base, netConn{c}); hc.ctx == nil {
 			panic("httpd: ConnContext returned nil")
 		}
