@@ -101,7 +101,7 @@ func TestClientUploads(t *testing.T) {
 
 func TestClientDownloads(t *testing.T) {
 	eachKind(t, func(t *testing.T, k kind) {
-		const parts = 32
+		const parts = 8
 		s, c := k.serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			for range parts {
 				if _, err := io.WriteString(w, megabyte); err != nil {
@@ -172,7 +172,7 @@ func TestClientGoneWithinTheBody(t *testing.T) {
 			failed <- err
 		}))
 		for name, begin := range map[string]string{
-			"length":  message("POST /", "Content-Length: 1000") + "x",
+			"length":  message("POST /", "Content-Length: 1000000") + megabyte[:70000],
 			"chunked": message("POST /", "Transfer-Encoding: chunked") + "3e8\r\nx",
 		} {
 			c := s.connect(t)

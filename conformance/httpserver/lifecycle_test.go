@@ -212,13 +212,13 @@ func TestTimeouts(t *testing.T) {
 		{"ReadHeaderTimeout without effect on a body", timeouts{header: short},
 			message("POST /late", "Content-Length: 4") + "body", "200 open <nil>"},
 		{"ReadTimeout within a head", timeouts{read: short}, "GET / HTTP/1.1\r\n", "closed"},
-		{"ReadTimeout within a body", timeouts{read: short}, message("POST /", "Content-Length: 4") + "bo", "200 closed timeout"},
+		{"ReadTimeout within a body", timeouts{read: short}, message("POST /", "Content-Length: 1000000") + megabyte[:70000], "200 closed timeout"},
 		{"ReadTimeout within a chunked body", timeouts{read: short},
 			message("POST /", "Transfer-Encoding: chunked") + "4\r\nbo", "200 closed timeout"},
 		{"IdleTimeout", timeouts{idle: short}, message("GET /"), "200 closed <nil>"},
 		{"IdleTimeout is ReadTimeout", timeouts{read: short}, message("GET /"), "200 closed <nil>"},
 		{"WriteTimeout", timeouts{write: short}, message("GET /late"), "closed <nil>"},
-		{"read deadline of a handler", timeouts{}, message("POST /deadline", "Content-Length: 4") + "bo", "200 closed timeout"},
+		{"read deadline of a handler", timeouts{}, message("POST /deadline", "Content-Length: 1000000") + megabyte[:70000], "200 closed timeout"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

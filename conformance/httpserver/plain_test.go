@@ -2,6 +2,7 @@ package httpserver
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -177,6 +178,9 @@ var plainHandlers = map[string]http.HandlerFunc{
 // seen answers with everything that a handler sees of a request.
 func seen(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
+	if len(body) > 10000 {
+		body = fmt.Appendf(nil, "%d bytes, %x", len(body), sha256.Sum256(body))
+	}
 	_, isServer := r.Context().Value(http.ServerContextKey).(*http.Server)
 	_, hasServer := r.Context().Value(http.ServerContextKey).(server)
 	local, isAddr := r.Context().Value(http.LocalAddrContextKey).(net.Addr)

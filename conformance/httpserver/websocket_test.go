@@ -133,7 +133,7 @@ func content(n int) []byte {
 	return p
 }
 
-var webSocketSizes = []int{0, 1, 125, 126, 4096, 65535, 65536, 1 << 20, 3, 70000}
+var webSocketSizes = []int{0, 1, 125, 126, 4096, 65535, 65536, 300000, 3, 70000}
 
 func webSocketMux() *http.ServeMux {
 	mux := http.NewServeMux()
