@@ -283,6 +283,11 @@ func (l *eventLoop) abandon(err error) {
 			}
 			s := &ch.slots[i]
 			s.mu.Lock()
+			for s.flags&flagFile != 0 { // until it has returned, the driver must not close the descriptor
+				s.mu.Unlock()
+				time.Sleep(time.Millisecond)
+				s.mu.Lock()
+			}
 			free := s.state == stateFree
 			if !free {
 				ch.conn(i).act().end(err)

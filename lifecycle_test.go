@@ -36,6 +36,8 @@ func everyMethod(c Conn) (worked []string) {
 	note("Append", c.Append([]byte("stray")))
 	note("WriteBuffer", c.WriteBuffer(&b))
 	note("Flush", c.Flush())
+	_, err = c.SendFile(os.Stdin, 0, 1)
+	note("SendFile", err)
 	note("Close", c.Close())
 	note("Abort", c.Abort())
 	note("CloseWrite", c.CloseWrite())

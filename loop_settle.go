@@ -39,6 +39,12 @@ func (l *eventLoop) settle(ch *chunk, i uint32, s *slot) {
 			if l.hangup(ch, i, s) {
 				s.flags &^= flagBusy
 			}
+			if s.flags&(flagShutLate|flagFile) == flagShutLate {
+				s.flags &^= flagShutLate
+				s.mu.Unlock()
+				l.drv.Shut(driver.ID(ch.base+i), true) // a file cut short is no orderly end
+				return
+			}
 			over := s.flags&(flagGone|flagBusy) == flagGone && ch.part(i).jobs.count == 0
 			if over {
 				s.flags |= flagBusy // once
@@ -273,6 +279,11 @@ func (l *eventLoop) tellView(ch *chunk, i uint32, s *slot) {
 func (l *eventLoop) shut(ch *chunk, i uint32, s *slot, abort bool) {
 	l.tellView(ch, i, s)
 	l.leaving(ch, i, s)
+	if s.flags&flagFile != 0 {
+		s.flags |= flagShutLate // settle does it when SendFile has returned
+		s.mu.Unlock()
+		return
+	}
 	s.mu.Unlock()
 	l.drv.Shut(driver.ID(ch.base+i), abort)
 }

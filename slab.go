@@ -44,7 +44,8 @@ type refs struct {
 // without having touched anything. The descriptor is closed by the loop alone,
 // and before that the loop sets stateShut under mu: a method that holds mu and
 // finds its own generation in an earlier state may use the descriptor, because
-// its number cannot be given to another connection meanwhile.
+// its number cannot be given to another connection meanwhile. SendFile, which
+// may wait for a disk, lets go of mu and has the loop put the closing off.
 //
 // A slot is one cache line: with thousands of busy connections, what a message
 // costs beside the kernel's part is mostly fetching such lines.
@@ -104,6 +105,8 @@ const (
 	flagGone                              // the driver reported Closed
 	flagWriteLate                         // the write deadline has passed
 	flagHungUp                            // OnHangup was called
+	flagFile                              // SendFile uses the descriptor, without the lock
+	flagShutLate                          // shut, but the driver is told only when flagFile is gone
 )
 
 // request is what a connection wants of its loop beyond what its state and

@@ -166,7 +166,7 @@ func (l *eventLoop) openDue(ch *chunk, i uint32, s *slot) {
 func (l *eventLoop) closingDue(ch *chunk, i uint32, s *slot) {
 	finDue, lingerDue := s.readEnd != 0 && s.readEnd <= l.now, s.writeEnd <= l.now
 	if s.want&wantAbort == 0 && (finDue || lingerDue) {
-		stuck := s.pending > 0 || l.drv.Unsent(int(s.fd)) > 0
+		stuck := s.pending > 0 || s.flags&flagSending != 0 || l.drv.Unsent(int(s.fd)) > 0
 		if !stuck {
 			l.shut(ch, i, s, false)
 			return

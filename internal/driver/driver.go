@@ -133,6 +133,15 @@ type Sockets interface {
 	// does. No Send of the same connection may be unanswered.
 	TryWrite(fd int, p []byte) (int, error)
 
+	// TrySendFile sends what fits at once of n bytes of f from offset off on,
+	// as TryWrite does, and returns how many that were: fewer than n where f
+	// ends. It never waits for the peer, but it may for f's disk. The error is
+	// io.ErrUnexpectedEOF if f has no byte at off, errors.ErrUnsupported if it
+	// has to be done in another way and an *os.PathError if f cannot be read:
+	// after these nothing was sent and the connection is as it was. Any other
+	// is the connection's, as that of a Send.
+	TrySendFile(fd int, f *os.File, off int64, n int) (int, error)
+
 	// Unsent returns how many of the bytes that were sent on fd the peer's
 	// kernel has not acknowledged or, over a Unix socket, the peer has not
 	// read; 0 where the system does not tell. Only 0 is exact: memory around

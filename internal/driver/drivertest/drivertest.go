@@ -47,6 +47,9 @@ type Fixture struct {
 
 	// TellsUnsent is true exactly when Unsent must not always return 0.
 	TellsUnsent bool
+
+	// SendsFiles is true exactly when TrySendFile must not be unsupported.
+	SendsFiles bool
 }
 
 // clauses are the subtests in the order of the contract.
@@ -111,6 +114,8 @@ var clauses = []struct {
 	{"Now never goes back", nowMonotone},
 	{"Sockets tells addresses and sets options", socketsOptions},
 	{"TryWrite writes what fits and never blocks", tryWrite},
+	{"TrySendFile sends what fits of a file and never waits for the peer", trySendFile},
+	{"TrySendFile tells the file's errors from the connection's", trySendFileErrors},
 	{"Unsent counts what the peer has not got", unsent},
 	{"Adopt accepts on a listener made elsewhere and leaves it open", adopt},
 	{"Listen says what is wrong with which address", listenError},

@@ -177,6 +177,12 @@ func (s sockets) TryWrite(fd int, p []byte) (int, error) {
 	return tryWrite(c, p)
 }
 
+// TrySendFile returns errors.ErrUnsupported: package net sends files only in a
+// way that may block.
+func (s sockets) TrySendFile(int, *os.File, int64, int) (int, error) {
+	return 0, errors.ErrUnsupported
+}
+
 // Unsent returns how many bytes the peer has not got, where the system tells.
 func (s sockets) Unsent(fd int) int {
 	c, err := s.conn(fd)

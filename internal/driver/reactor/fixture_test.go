@@ -45,6 +45,7 @@ func fixture(t *testing.T, network string, system driver.System) drivertest.Fixt
 		FailAccept:  exhaustDescriptors,
 		Descriptors: descriptorCounter(t),
 		TellsUnsent: tellsUnsent(network),
+		SendsFiles:  sendsFiles,
 	}
 }
 

@@ -14,6 +14,9 @@ var systems = map[string]func() driver.System{
 	"kqueue": kqueueDouble,
 }
 
+// sendsFiles is true: Linux has sendfile.
+const sendsFiles = true
+
 // tellsUnsent is true: Linux tells what is unsent of every socket.
 func tellsUnsent(string) bool { return true }
 

@@ -174,6 +174,16 @@ func (s sockets) TryWrite(fd int, p []byte) (int, error) {
 	return n.write(n.descriptors.end(fd), p)
 }
 
+// TrySendFile returns errors.ErrUnsupported.
+func (s sockets) TrySendFile(fd int, _ *os.File, _ int64, _ int) (int, error) {
+	s.net.mu.Lock()
+	defer s.net.mu.Unlock()
+	if s.net.usable(fd, "TrySendFile") == nil {
+		return 0, syscall.EBADF
+	}
+	return 0, errors.ErrUnsupported
+}
+
 // Unsent returns how many bytes are on their way to the other side, which has
 // not read them.
 func (s sockets) Unsent(fd int) int {
