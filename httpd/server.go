@@ -115,6 +115,18 @@ const (
 	lowWater  = 64 << 10
 )
 
+// ListenAndServe serves handler on a TCP address with a Server without limits of
+// time, as http.ListenAndServe does. It always returns an error.
+func ListenAndServe(addr string, handler http.Handler) error {
+	return (&Server{Addr: addr, Handler: handler}).ListenAndServe()
+}
+
+// Serve serves handler on l with a Server without limits of time, as http.Serve
+// does. It always returns an error.
+func Serve(l net.Listener, handler http.Handler) error {
+	return (&Server{Handler: handler}).Serve(l)
+}
+
 // ListenAndServe listens on the TCP address s.Addr and serves until Shutdown,
 // Close or a failure. It always returns an error that is not nil:
 // http.ErrServerClosed after Shutdown or Close.
