@@ -10,7 +10,7 @@ import (
 	"github.com/sluice-go/sluice/http1"
 )
 
-func TestDecoderIsSmallBetweenMessages(t *testing.T) {
+func TestAWholeMessageCostsNoAllocation(t *testing.T) {
 	request := []byte(crlf("POST / HTTP/1.1|Host: a|Transfer-Encoding: chunked||5|hello|0||"))
 	var d http1.Decoder
 	var h http1.Head
