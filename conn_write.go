@@ -10,7 +10,8 @@ import (
 type waterMarks struct{ low, high, limit int }
 
 // SetWaterMarks sets for this connection what Config.LowWater, HighWater and
-// WriteLimit set for all: bytes, with 0 <= low <= high <= limit <= 1 GiB.
+// WriteLimit set for all: bytes, with 0 <= low <= high <= limit <= 1 GiB. Three
+// zeros make those for all hold again.
 func (c Conn) SetWaterMarks(low, high, limit int) error {
 	if low < 0 || low > high || high > limit || limit > maxWriteLimit {
 		return fmt.Errorf("sluice: water marks %d, %d, %d; they must ascend from 0 to at most %d", low, high, limit, maxWriteLimit)
@@ -19,7 +20,11 @@ func (c Conn) SetWaterMarks(low, high, limit int) error {
 	if err != nil {
 		return err
 	}
-	c.act().marks = &waterMarks{low, high, limit}
+	if a := c.act(); limit == 0 {
+		a.marks = nil
+	} else {
+		a.marks = &waterMarks{low, high, limit}
+	}
 	c.notify(s)
 	return nil
 }

@@ -35,6 +35,7 @@ func (l *eventLoop) Received(id driver.ID, b *buffer.Block, p []byte, err error)
 	s.flags |= flagBusy
 	a := ch.part(i)
 	view := a.blocking()
+	l.mayRun(a)
 	s.mu.Unlock()
 
 	in := &l.view
@@ -49,6 +50,13 @@ func (l *eventLoop) Received(id driver.ID, b *buffer.Block, p []byte, err error)
 	l.deliver(ch, i, in, view)
 	s.flags &^= flagBusy
 	l.settle(ch, i, s)
+}
+
+// mayRun has the loop give way to other goroutines before it sleeps, since the
+// callback that follows may make one runnable: a job that waited for it. a is
+// the connection's active part, with slot.mu held.
+func (l *eventLoop) mayRun(a *active) {
+	l.yield = l.yield || a != nil && a.jobs.count > 0
 }
 
 // deliver gives in to the handler, or to the blocking view if the connection
@@ -97,6 +105,7 @@ func (l *eventLoop) receiveEnded(ch *chunk, i uint32, s *slot, err error) {
 		return
 	}
 	s.flags |= flagBusy
+	l.mayRun(ch.part(i))
 	s.mu.Unlock()
 	l.callFunc("OnEOF", ch.conn(i), r.eof.OnEOF)
 	l.leave(ch, i)

@@ -108,6 +108,7 @@ func (l *eventLoop) callbackDue(ch *chunk, i uint32, s *slot, want request) bool
 		s.want |= want & wantWake
 		s.flags |= flagBusy
 		view, broken := a.blocking(), s.flags&flagWriteBroken != 0
+		l.mayRun(a)
 		s.mu.Unlock()
 		if view != nil {
 			view.drained()
@@ -148,6 +149,7 @@ func (l *eventLoop) hangup(ch *chunk, i uint32, s *slot) bool {
 	err := a.cause
 	s.mu.Unlock()
 	l.callHangup(h, ch.conn(i), err)
+	l.yield = true
 	s.mu.Lock()
 	return true
 }

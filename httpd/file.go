@@ -163,7 +163,7 @@ func (w *response) drained() bool {
 // is nothing, a piece that is queued.
 func (w *response) advance() error {
 	t := w.file
-	n, err := int64(0), error(errors.ErrUnsupported)
+	n, err := w.hc.SendFile(t.f, t.off, t.left)
 	t.off += n
 	t.left -= n
 	if n > 0 || err != nil && !errors.Is(err, errors.ErrUnsupported) {

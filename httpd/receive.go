@@ -198,7 +198,7 @@ func (rx *receiver) dispatch(body []byte) bool {
 	if rx.head.Expectation != nil && !rx.head.Continue && rx.head.Minor > 0 {
 		return rx.fail(http.StatusExpectationFailed, "")
 	}
-	if s.LoopHandler != nil && rx.dec.Done() && !rx.head.Continue && len(body) <= collectMax && rx.answer(body) {
+	if s.LoopHandler != nil && !rx.head.Chunked && !rx.head.Continue && rx.dec.Done() && rx.answer(body) {
 		return rx.x.carryOn()
 	}
 	return rx.handOver(body)

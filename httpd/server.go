@@ -32,7 +32,8 @@ type Server struct {
 	// must not block, not even for a short time: every other connection of
 	// the loop waits meanwhile. It reports whether it has answered; a request
 	// for which it reports false goes to Handler. It is not asked for requests
-	// whose body is longer than 64 KiB or that expect 100 Continue.
+	// whose body is chunked or longer than 64 KiB, or that expect 100 Continue:
+	// those stream.
 	LoopHandler func(x *RequestCtx) bool
 
 	// DisableGeneralOptionsHandler passes "OPTIONS *" to the handlers.
