@@ -107,6 +107,10 @@ func (e *Engine) Wait() error {
 	return ErrEngineClosed
 }
 
+// Done returns a channel that is closed when the engine has ended, after which
+// Wait does not block.
+func (e *Engine) Done() <-chan struct{} { return e.ended }
+
 // Shutdown ends the engine in order: it stops listening, lets offloaded jobs
 // finish, closes every connection as Conn.Close does, and waits for all that.
 // When ctx ends first, the connections that are left are aborted and
