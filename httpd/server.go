@@ -178,18 +178,16 @@ func (s *Server) start(l net.Listener, listen func(*sluice.Engine, sluice.Handle
 		return nil, fmt.Errorf("httpd: MaxHeaderBytes is %d, MaxBodyBytes %d, MaxHandlers %d; they must not be negative",
 			s.MaxHeaderBytes, s.MaxBodyBytes, s.MaxHandlers)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.inShutdown.Load() {
-		return nil, http.ErrServerClosed
-	}
 	eng, err := s.engine()
 	if err != nil {
 		return nil, err
 	}
 	sv := newService(s, eng)
 	if sv.ln, err = listen(eng, sv); err != nil {
-		return nil, err
+		if s.inShutdown.Load() {
+			err = http.ErrServerClosed
+		}
+		return nil, errors.Join(err, s.release(true))
 	}
 	base := context.Background()
 	if s.BaseContext != nil {
@@ -197,21 +195,41 @@ func (s *Server) start(l net.Listener, listen func(*sluice.Engine, sluice.Handle
 			l = listener{sv.ln}
 		}
 		if base = s.BaseContext(l); base == nil {
-			_ = sv.ln.Close()
+			sv.stop()
+			sv.ln.Each(sv.abort)
 			return nil, errors.New("httpd: BaseContext returned nil")
 		}
 	}
 	sv.begin(&serverContext{base, sv.std})
-	s.services = append(s.services, sv)
+	if !s.add(sv) {
+		sv.stop()
+		sv.ln.Each(sv.abort)
+		return nil, http.ErrServerClosed
+	}
 	return sv, nil
 }
 
-// engine returns the engine to serve on, with s.mu held.
-func (s *Server) engine() (*sluice.Engine, error) {
-	if s.Engine != nil {
-		return s.Engine, nil
+// add makes Shutdown and Close see sv, unless they came first.
+func (s *Server) add(sv *service) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.inShutdown.Load() {
+		return false
 	}
-	if s.own != nil {
+	s.services = append(s.services, sv)
+	return true
+}
+
+// engine returns the engine to serve on.
+func (s *Server) engine() (*sluice.Engine, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.inShutdown.Load():
+		return nil, http.ErrServerClosed
+	case s.Engine != nil:
+		return s.Engine, nil
+	case s.own != nil:
 		return s.own, nil
 	}
 	cfg := sluice.Config{HighWater: highWater, LowWater: lowWater, Workers: s.MaxHandlers, ReadLimit: s.maxHeaderBytes() + 4*readAhead}
@@ -246,7 +264,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 			return err
 		}
 	}
-	return s.release()
+	return s.release(false)
 }
 
 // Close ends the server at once: it stops listening and aborts every
@@ -259,7 +277,7 @@ func (s *Server) Close() error {
 		sv.stop()
 	}
 	s.CloseConns()
-	return s.release()
+	return s.release(false)
 }
 
 // CloseConns aborts every connection that is not hijacked; the server goes on
@@ -278,19 +296,26 @@ func (s *Server) all() []*service {
 
 // release ends the server's own engine, once the hijacked connections and the
 // handlers are done, which may be after it has returned.
-func (s *Server) release() error {
+//
+// unused says to do so only if nothing has been served.
+func (s *Server) release(unused bool) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	own := s.own
-	if own == nil {
-		return nil
+	if unused && len(s.services) > 0 {
+		own = nil
 	}
 	for _, sv := range s.services {
 		if sv.open.Load() > 0 {
-			return nil // closed will see to it
+			own = nil // the last connection's end will see to it
 		}
 	}
-	s.own = nil
+	if own != nil {
+		s.own = nil
+	}
+	s.mu.Unlock()
+	if own == nil {
+		return nil
+	}
 	return own.Close()
 }
 

@@ -129,7 +129,7 @@ func (sv *service) count(open, hijacked int64) {
 	}
 	sv.waiters = nil
 	if left == 0 {
-		go sv.srv.release()
+		go sv.srv.release(false)
 	}
 }
 
