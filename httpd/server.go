@@ -187,7 +187,8 @@ func (s *Server) start(l net.Listener, listen func(*sluice.Engine, sluice.Handle
 		if s.inShutdown.Load() {
 			err = http.ErrServerClosed
 		}
-		return nil, errors.Join(err, s.release(true))
+		_ = s.release(true)
+		return nil, err
 	}
 	base := context.Background()
 	if s.BaseContext != nil {
