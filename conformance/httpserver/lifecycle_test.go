@@ -170,7 +170,7 @@ func TestConnState(t *testing.T) {
 func TestContexts(t *testing.T) {
 	type key string
 	eachKind(t, func(t *testing.T, k kind) {
-		var listener string
+		listener := make(chan string, 1)
 		s := k.serveWith(t, &http.Server{
 			Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				c, _ := r.Context().Value(key("conn")).(net.Conn)
@@ -178,7 +178,7 @@ func TestContexts(t *testing.T) {
 					r.Context().Value(http.LocalAddrContextKey).(net.Addr).String() == c.LocalAddr().String())
 			}),
 			BaseContext: func(l net.Listener) context.Context {
-				listener = l.Addr().String()
+				listener <- l.Addr().String()
 				return context.WithValue(context.Background(), key("base"), "base")
 			},
 			ConnContext: func(ctx context.Context, c net.Conn) context.Context {
@@ -189,8 +189,8 @@ func TestContexts(t *testing.T) {
 			},
 		})
 		_, body := fetch(t, newClient(t), request(t.Context(), "GET", s.url, nil))
-		if body != "basetrue true" || listener != s.addr {
-			t.Errorf("%s, listener %s", body, listener)
+		if addr := await(t, "BaseContext", listener); body != "basetrue true" || addr != s.addr {
+			t.Errorf("%s, listener %s", body, addr)
 		}
 	})
 }

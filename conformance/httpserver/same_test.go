@@ -47,6 +47,7 @@ var differences = []difference{
 	{"plain/length invalid", "200 kept", "without the invalid length a short answer's own takes its place, as in every other short answer"},
 	{"plain/seen absolute of another host", "400 closed", "a target and a Host that name different hosts are read differently by different servers"},
 	{"plain/seen fragment", "400 closed", "a target has no fragment (RFC 9112, 3.2), and servers differ on what # is"},
+	{"plain/early hints 1.0", "200 closed", "a client of HTTP/1.0 is sent no 1xx (RFC 9110, 15.2)"},
 	{"plain/empty lines between", "200 200 kept", "a server should ignore an empty line in front of a request line (RFC 9112, 2.2)"},
 	{"plain/expected and sent at once", "200 kept", "nobody waits for 100 when the body is there (RFC 9110, 10.1.1)"},
 	{"plain/chunk size invalid", "400 closed", "what is malformed when it comes with the head is refused before a handler sees it"},
