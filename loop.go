@@ -62,6 +62,7 @@ type eventLoop struct {
 	batch      workers.Batch     // offloaded jobs, handed over at the end of the pass
 	now        int64             // ms, when this pass began
 	begun      bool              // true exactly when now is that of this pass
+	slept      bool              // true exactly when the last Poll was allowed to sleep
 	worked     bool              // true exactly when the last Poll reported something
 	yielded    int64             // ms, when the loop last gave way to other goroutines
 	yield      bool              // true exactly when it has made a goroutine runnable since
@@ -103,6 +104,7 @@ func newLoop(e *Engine, index int) (*eventLoop, error) {
 	l.timers.fire = func(id uint32) { l.timers.due = append(l.timers.due, l.timers.table[id]) }
 	l.actives.New = func() any { return new(active) }
 	l.spare = newActive(l)
+	l.published.began.Store(atRest)
 	l.view.SetPool(&l.pool)
 	drv, err := e.sys.New(l, &l.pool)
 	if err != nil {
@@ -140,6 +142,7 @@ func (l *eventLoop) run() {
 		l.log().Error("sluice: closing the driver", "loop", l.index, "err", err)
 	}
 	l.publish()
+	l.published.began.Store(atRest)
 	l.ended.Store(true)
 	l.drain()
 	l.discard()
@@ -213,6 +216,8 @@ func (l *eventLoop) wait() time.Duration {
 		l.parked.Store(false)
 		return 0
 	}
+	l.slept = true
+	l.published.began.Store(atRest)
 	at, ok := l.deadlines.Next()
 	if t, more := l.timers.wheel.Next(); more && (!ok || t < at) {
 		at, ok = t, true
@@ -236,7 +241,10 @@ func (l *eventLoop) begin() {
 		return
 	}
 	l.begun = true
-	l.now = l.time()
+	if now := l.time(); now != l.now || l.slept { // seldom: a store that others see costs
+		l.now, l.slept = now, false
+		l.published.began.Store(now)
+	}
 	if l.parked.Load() {
 		l.parked.Store(false)
 	}

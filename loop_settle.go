@@ -36,23 +36,7 @@ func (l *eventLoop) settle(ch *chunk, i uint32, s *slot) {
 			s.mu.Unlock()
 			return
 		case stateShut:
-			if l.hangup(ch, i, s) {
-				s.flags &^= flagBusy
-			}
-			if s.flags&(flagShutLate|flagFile) == flagShutLate {
-				s.flags &^= flagShutLate
-				s.mu.Unlock()
-				l.drv.Shut(driver.ID(ch.base+i), true) // a file cut short is no orderly end
-				return
-			}
-			over := s.flags&(flagGone|flagBusy) == flagGone && ch.part(i).jobs.count == 0
-			if over {
-				s.flags |= flagBusy // once
-			}
-			s.mu.Unlock()
-			if over {
-				l.finish(ch, i)
-			}
+			l.settleShut(ch, i, s)
 			return
 		}
 		if want&wantAbort != 0 {
@@ -80,7 +64,7 @@ func (l *eventLoop) settle(ch *chunk, i uint32, s *slot) {
 			s.want &^= wantTimer
 			l.setDeadline(ch, i, s)
 		}
-		if !l.callbackDue(ch, i, s, want) {
+		if s.quiet(want) || !l.callbackDue(ch, i, s, want) {
 			l.keepOrFree(ch, i, s)
 			s.mu.Unlock()
 			return
@@ -89,18 +73,42 @@ func (l *eventLoop) settle(ch *chunk, i uint32, s *slot) {
 	}
 }
 
+// settleShut is settle for a connection that is shut.
+func (l *eventLoop) settleShut(ch *chunk, i uint32, s *slot) {
+	if l.hangup(ch, i, s) {
+		s.flags &^= flagBusy
+	}
+	if s.flags&(flagShutLate|flagFile) == flagShutLate {
+		s.flags &^= flagShutLate
+		s.mu.Unlock()
+		l.drv.Shut(driver.ID(ch.base+i), true) // a file cut short is no orderly end
+		return
+	}
+	over := s.flags&(flagGone|flagBusy) == flagGone && ch.part(i).jobs.count == 0
+	if over {
+		s.flags |= flagBusy // once
+	}
+	s.mu.Unlock()
+	if over {
+		l.finish(ch, i)
+	}
+}
+
+// quiet is true only if no callback is due, as after most messages.
+func (s *slot) quiet(want request) bool {
+	return s.state == stateOpen && s.flags&(flagHigh|flagWriteBroken) == 0 && want&wantWake == 0
+}
+
 // callbackDue makes a callback that settle found to be due: OnHangup, OnDrain,
 // or the OnData that Wake asked for. It reports whether there was one. s is
 // unlocked while the callback runs.
 func (l *eventLoop) callbackDue(ch *chunk, i uint32, s *slot, want request) bool {
-	if s.state != stateOpen || s.flags&flagWriteBroken != 0 {
-		if l.hangup(ch, i, s) {
-			s.want |= want & wantWake
-			return true
-		}
-		if s.state != stateOpen {
-			return false
-		}
+	if (s.state != stateOpen || s.flags&flagWriteBroken != 0) && l.hangup(ch, i, s) {
+		s.want |= want & wantWake
+		return true
+	}
+	if s.state != stateOpen {
+		return false
 	}
 	a, r := ch.part(i), l.routes[s.route]
 	if s.flags&flagHigh != 0 && int(s.pending) <= l.water(a).low {

@@ -1,6 +1,10 @@
 package sluice
 
-import "sync/atomic"
+import (
+	"math"
+	"sync/atomic"
+	"time"
+)
 
 // Stats is a snapshot of an engine's counters.
 type Stats struct {
@@ -23,6 +27,12 @@ type LoopStats struct {
 	Queued       int   // requests, functions and connections waiting for the loop at present
 	LiveBlocks   int64 // blocks of buffer memory in use at present
 	LiveBytes    int64 // their size in bytes
+
+	// Busy is how long the loop's present turn has lasted, in whole
+	// milliseconds, and 0 while it waits for something to do. More than a few
+	// say that a callback takes long or blocks, and that all the loop's other
+	// connections wait for it.
+	Busy time.Duration
 }
 
 // JobStats tell about offloaded jobs at present.
@@ -54,6 +64,7 @@ func (e *Engine) Stats() Stats {
 			Queued:       l.attention.Len() + l.tasks.Len() + l.incoming.Len(),
 			LiveBlocks:   l.pool.Live(),
 			LiveBytes:    l.pool.LiveBytes(),
+			Busy:         time.Duration(max(l.time()-p.began.Load(), 0)) * time.Millisecond,
 		})
 	}
 	return st
@@ -68,8 +79,12 @@ type counters struct {
 type published struct {
 	conns, accepted, acceptErrors, bytesIn, bytesOut atomic.Int64
 	passes, wakeups                                  atomic.Int64
-	last                                             counters // what was stored; loop only
+	began                                            atomic.Int64 // loop time in ms of the present pass, or atRest
+	last                                             counters     // what was stored; loop only
 }
+
+// atRest stands for the time of a loop that waits, and lies ahead of all times.
+const atRest = math.MaxInt64
 
 // publish shows a pass's changes to others.
 func (l *eventLoop) publish() {
