@@ -78,7 +78,16 @@ func (b *body) ended(dec *http1.Decoder) {
 
 // feed decodes what has come, with conn.mu held. Loop only.
 func (b *body) feed(in *buffer.LinkBuffer) {
-	dec := &b.rx.dec
+	b.decode(&b.rx.dec, in)
+	if b.whole {
+		b.rx.drop()
+		b.rx = nil
+	}
+	b.w.cond.Broadcast()
+}
+
+// decode is feed with the receiver's decoder.
+func (b *body) decode(dec *http1.Decoder, in *buffer.LinkBuffer) {
 	for in.Len() > 0 && !b.whole {
 		data, n, err := dec.Body(in.Bytes())
 		if err != nil {
@@ -96,15 +105,10 @@ func (b *body) feed(in *buffer.LinkBuffer) {
 		}
 	}
 	b.rest = max(0, dec.Remaining())
-	if b.whole {
-		b.rx.drop()
-		b.rx = nil
-	}
 	if b.buf.Len() >= bodyHigh && !b.paused {
 		b.paused = true
 		_ = b.w.hc.PauseRead()
 	}
-	b.w.cond.Broadcast()
 }
 
 // take keeps decoded bytes or, if nobody will read them, throws them away.

@@ -22,7 +22,7 @@ type conn struct {
 
 	mu       sync.Mutex
 	ex       *response // the exchange under way, nil if there is none
-	more     bool      // true exactly when bytes wait unread for the end of the exchange or, without one, for OnDrain
+	more     bool      // true exactly when bytes wait unread for the end of the exchange or, without one, for an OnData that will follow
 	paused   bool      // true exactly when reading is paused until the exchange needs it
 	eof      bool      // true exactly when the peer has ended its direction
 	attached bool      // true exactly when this is the connection's Context
@@ -78,7 +78,7 @@ func (hc *conn) isHijacked() bool {
 // handler has hijacked it; it always reports true. Loop only.
 func (hc *conn) closeUnlessBusy() bool {
 	hc.mu.Lock()
-	idle := hc.ex == nil && hc.rx == nil && !hc.hijacked
+	idle := hc.ex == nil && hc.rx == nil && !hc.more && !hc.hijacked
 	hc.mu.Unlock()
 	if idle {
 		_ = hc.Close()
@@ -164,7 +164,7 @@ func (sv *service) OnEOF(c sluice.Conn) {
 		_ = c.Close()
 	}
 	if gone {
-		ex.ctx.cancel(context.Canceled)
+		ex.ctx.cancel()
 	}
 }
 
@@ -203,7 +203,7 @@ func (sv *service) OnHangup(c sluice.Conn, err error) {
 	}
 	hc.mu.Unlock()
 	if ex != nil {
-		ex.ctx.cancel(context.Canceled)
+		ex.ctx.cancel()
 	}
 }
 
@@ -247,8 +247,8 @@ func (hc *conn) finish(w *response) {
 		hc.ex = nil
 	}
 	end := w.closeAfter || w.body != nil && w.body.spoilt || hc.eof && !hc.more || hc.sv.srv.inShutdown.Load() && !hc.more
-	wake, resume := hc.more, hc.paused
-	hc.more, hc.paused = false, false
+	wake, resume := hc.more, hc.paused // OnData will find that more is no more
+	hc.paused = false
 	if !wake && !resume && !end {
 		hc.detach()
 	}

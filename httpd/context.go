@@ -24,103 +24,71 @@ func (c *serverContext) Value(key any) any {
 }
 
 // requestContext is the context of one request: cancelled when its handler has
-// returned, its client is gone or the parent is cancelled. It costs nothing
-// until somebody asks for Done.
+// returned, its client is gone or the parent is cancelled. Most handlers ask for
+// neither Done nor a context that derives from it, so what can be waited for is
+// made when it is asked for.
 type requestContext struct {
 	parent context.Context
 	c      sluice.Conn
 
-	mu    sync.Mutex
-	done  chan struct{} // nil until asked for
-	err   error
-	funcs map[*func()]struct{} // AfterFunc's
-	stop  func() bool          // ends the watch on parent
+	mu       sync.Mutex
+	inner    context.Context // nil until it is needed
+	end      context.CancelFunc
+	canceled bool
 }
 
 var _ context.Context = (*requestContext)(nil)
 
 func (c *requestContext) Deadline() (time.Time, bool) { return c.parent.Deadline() }
 
-// Value adds what net/http promises under http.LocalAddrContextKey.
-func (c *requestContext) Value(key any) any {
-	if key == http.LocalAddrContextKey {
-		return c.c.LocalAddr()
-	}
-	return c.parent.Value(key)
-}
-
+// Done makes the context that can be waited for. Package context calls it
+// before it looks, by Value, for one of its own to derive from, which spares it
+// a goroutine.
 func (c *requestContext) Done() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.done == nil {
-		c.done = make(chan struct{})
-		if c.err != nil {
-			close(c.done)
+	if c.inner == nil {
+		c.inner, c.end = context.WithCancel(c.parent)
+		if c.canceled {
+			c.end()
 		}
-		c.watch()
 	}
-	return c.done
-}
-
-// watch has the parent's end cancel c, with mu held.
-func (c *requestContext) watch() {
-	if c.stop == nil && c.err == nil && c.parent.Done() != nil {
-		c.stop = context.AfterFunc(c.parent, func() { c.cancel(c.parent.Err()) })
-	}
+	return c.inner.Done()
 }
 
 func (c *requestContext) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.err == nil {
-		return c.parent.Err()
+	switch {
+	case c.inner != nil:
+		return c.inner.Err()
+	case c.canceled:
+		return context.Canceled
 	}
-	return c.err
+	return c.parent.Err()
 }
 
-// AfterFunc has f called when the context is cancelled. Package context looks
-// for this method, which spares it a goroutine for each context derived from
-// this one; what it passes does not block.
-func (c *requestContext) AfterFunc(f func()) func() bool {
+// Value adds what net/http promises under http.LocalAddrContextKey.
+func (c *requestContext) Value(key any) any {
+	if key == http.LocalAddrContextKey {
+		return c.c.LocalAddr()
+	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.err != nil {
-		go f()
-		return func() bool { return false }
+	from := c.inner
+	c.mu.Unlock()
+	if from == nil {
+		from = c.parent
 	}
-	if c.funcs == nil {
-		c.funcs = map[*func()]struct{}{}
-	}
-	key := &f
-	c.funcs[key] = struct{}{}
-	c.watch()
-	return func() bool {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		_, there := c.funcs[key]
-		delete(c.funcs, key)
-		return there
-	}
+	return from.Value(key)
 }
 
 // cancel ends the context. Only the first call counts.
-func (c *requestContext) cancel(err error) {
+func (c *requestContext) cancel() {
 	c.mu.Lock()
-	if c.err != nil {
-		c.mu.Unlock()
-		return
-	}
-	c.err = err
-	if c.done != nil {
-		close(c.done)
-	}
-	funcs, stop := c.funcs, c.stop
-	c.funcs, c.stop = nil, nil
+	end := c.end
+	c.canceled = true
 	c.mu.Unlock()
-	if stop != nil {
-		stop()
-	}
-	for f := range funcs {
-		(*f)()
+	if end != nil {
+		end()
 	}
 }

@@ -135,6 +135,9 @@ func (rx *receiver) next() bool {
 	if n == 0 {
 		return false
 	}
+	if rx.head.Expectation != nil && !rx.head.Continue {
+		return rx.fail(http.StatusExpectationFailed, "")
+	}
 	if rx.sv.srv.readHeaderTimeout() > 0 && rx.began.IsZero() {
 		rx.began = time.Now()
 	}
@@ -195,9 +198,6 @@ func (rx *receiver) dispatch(body []byte) bool {
 		_ = rx.c.SetWriteDeadline(time.Now().Add(s.WriteTimeout))
 	}
 	sv.state(rx.c, http.StateActive)
-	if rx.head.Expectation != nil && !rx.head.Continue && rx.head.Minor > 0 {
-		return rx.fail(http.StatusExpectationFailed, "")
-	}
 	if s.LoopHandler != nil && !rx.head.Chunked && !rx.head.Continue && rx.dec.Done() && rx.answer(body) {
 		return rx.x.carryOn()
 	}
@@ -215,12 +215,16 @@ func (rx *receiver) handOver(body []byte) bool {
 	hc.mu.Lock()
 	hc.attach()
 	hc.ex = w
+	if w.body != nil && !w.body.whole {
+		w.body.decode(&rx.dec, rx.in)
+	}
 	hc.more = rx.in.Len() > 0
-	hc.mu.Unlock()
 	if w.body != nil && !w.body.whole {
 		w.body.rx = rx // goes on decoding
 		rx.c = sluice.Conn{}
-	} else {
+	}
+	hc.mu.Unlock()
+	if rx.c != (sluice.Conn{}) {
 		rx.reset()
 	}
 	if err := hc.Offload(w.run); err != nil {

@@ -52,13 +52,10 @@ func newRequest(ctx context.Context, h *http1.Head, remote string) (*http.Reques
 // declareTrailers moves the names in the field Trailer to r.Trailer.
 func declareTrailers(r *http.Request) {
 	names := r.Header["Trailer"]
-	if names == nil {
+	if names == nil || r.TransferEncoding == nil {
 		return
 	}
 	delete(r.Header, "Trailer")
-	if r.TransferEncoding == nil {
-		return
-	}
 	for _, list := range names {
 		for name := range strings.SplitSeq(list, ",") {
 			if name = http.CanonicalHeaderKey(strings.TrimSpace(name)); name != "" {

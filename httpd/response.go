@@ -1,7 +1,6 @@
 package httpd
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -110,7 +109,7 @@ func newExchange(rx *receiver, data []byte) (*response, error) {
 func (w *response) run(sluice.Conn) {
 	defer w.recovered()
 	w.serve()
-	w.ctx.cancel(context.Canceled)
+	w.ctx.cancel()
 	if w.hijacked {
 		return
 	}
@@ -127,7 +126,7 @@ func (w *response) recovered() {
 	if v != http.ErrAbortHandler {
 		w.hc.sv.srv.logf("httpd: panic serving %s: %v\n%s", w.req.RemoteAddr, v, stack())
 	}
-	w.ctx.cancel(context.Canceled)
+	w.ctx.cancel()
 	if !w.hijacked {
 		w.release()
 		if w.sentHead && !w.chunked && w.length == -1 {
@@ -193,7 +192,7 @@ func (w *response) release() {
 
 // abandon ends an exchange whose connection is gone. Loop only.
 func (w *response) abandon() {
-	w.ctx.cancel(context.Canceled)
+	w.ctx.cancel()
 	w.hc.mu.Lock()
 	defer w.hc.mu.Unlock()
 	if w.body != nil {
