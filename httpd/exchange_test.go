@@ -237,3 +237,25 @@ func (st *site) bytesIn() (n int64) {
 	}
 	return n
 }
+
+func TestChunkedBodiesReachTheSameHandlerHoweverTheyAreSplit(t *testing.T) {
+	eachDriver(t, func(t *testing.T, w *world) {
+		answered := func(x *httpd.RequestCtx) bool {
+			_, _ = x.WriteString("loop")
+			return true
+		}
+		st := w.serve(t, &httpd.Server{LoopHandler: answered, Handler: text("handler")})
+		c := st.dial()
+		request := chunked("/", "fo", "ur")
+		c.send(request)
+		first := c.answer().body
+		for i := 1; i < len(request); i++ {
+			c.send(request[:i])
+			pause()
+			c.send(request[i:])
+			if got := c.answer().body; got != first {
+				t.Fatalf("split at %d: answered by %s, in one piece by %s", i, got, first)
+			}
+		}
+	})
+}

@@ -180,6 +180,9 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	}
 }
 
+// pause lets others work.
+func pause() { time.Sleep(time.Millisecond) }
+
 // receive waits for a value from ch.
 func receive[T any](t testing.TB, what string, ch <-chan T) T {
 	t.Helper()
