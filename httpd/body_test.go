@@ -224,7 +224,7 @@ func TestAShortBodyLeftUnreadLeavesTheConnection(t *testing.T) {
 	eachDriver(t, func(t *testing.T, w *world) {
 		st := w.handle(t, text("ok"))
 		c := st.dial()
-		for _, n := range []int{1, 10_000, 60_000} {
+		for _, n := range []int{1, 10_000, 65_536, 100_000, 200_000} {
 			c.exchange(post("/", strings.Repeat("x", n)), "ok")
 			c.exchange(chunked("/", strings.Repeat("x", n)), "ok")
 		}
@@ -382,6 +382,24 @@ func TestAClientThatGoesAwayDuringAnUploadFreesItsHandler(t *testing.T) {
 				t.Errorf("%s: reading gave %v", name, err)
 			}
 			receive(t, name+" to cancel the context", cancelled)
+		}
+	})
+}
+
+func TestABodyThatWasReceivedBeforeItsHandlerBeganIsReadToItsEnd(t *testing.T) {
+	eachDriver(t, func(t *testing.T, w *world) {
+		step := make(chan struct{})
+		st := w.serve(t, &httpd.Server{Handler: paths{
+			"/wait": func(w http.ResponseWriter, r *http.Request) { <-step },
+			"/":     readAll,
+		}})
+		for _, request := range []string{post("/", string(pattern(100_000))), chunked("/", string(pattern(100_000)))} {
+			c := st.dial()
+			c.send(ask("/wait"), request)
+			time.Sleep(50 * time.Millisecond) // as much as the server takes has arrived
+			step <- struct{}{}
+			c.expect(200, "")
+			c.expect(200, string(pattern(100_000)))
 		}
 	})
 }

@@ -195,3 +195,20 @@ func TestABaseContextOfNilIsAnError(t *testing.T) {
 		})
 	})
 }
+
+func TestContextsWithValuesNeedNoGoroutine(t *testing.T) {
+	eachDriver(t, func(t *testing.T, w *world) {
+		type key struct{}
+		st := w.handle(t, func(w http.ResponseWriter, r *http.Request) {
+			before := runtime.NumGoroutine()
+			for range 100 {
+				_, cancel := context.WithCancel(context.WithValue(r.Context(), key{}, 1))
+				defer cancel()
+			}
+			if n := runtime.NumGoroutine() - before; n > 10 {
+				t.Errorf("a hundred contexts made %d goroutines", n)
+			}
+		})
+		st.dial().exchange(get, "")
+	})
+}

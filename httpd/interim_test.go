@@ -168,3 +168,10 @@ func TestEarlyHintsLeaveTheBodyToBeAskedFor(t *testing.T) {
 		c.expect(200, "body")
 	})
 }
+
+func TestAnExpectationIsRefusedBeforeTheBody(t *testing.T) {
+	eachDriver(t, func(t *testing.T, w *world) {
+		st := w.handle(t, text("x"))
+		st.dial().refused(http.StatusExpectationFailed, "POST / HTTP/1.1\r\nHost: h\r\nExpect: miracles\r\nContent-Length: 4\r\n\r\n")
+	})
+}
