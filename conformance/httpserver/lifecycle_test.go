@@ -293,7 +293,7 @@ func TestMaxHeaderBytes(t *testing.T) {
 			n    int
 			want string
 		}{{9000, "200 kept"}, {20000, "431 closed"}} {
-			answers, kept := s.converse(t, []string{message("GET /hello", "X: "+strings.Repeat("x", tt.n))}, false)
+			answers, kept := s.converse(t, []string{message("GET /hello", "X: "+strings.Repeat("x", tt.n))}, conversation{})
 			if got := summary(answers, kept); got != tt.want {
 				t.Errorf("%d bytes: %s, want %s", tt.n, got, tt.want)
 			}

@@ -174,7 +174,7 @@ var connectionExchanges = []exchange{
 	{name: "expected and read, chunked", want: "100 200 kept", send: []string{
 		message("POST /seen", "Expect: 100-Continue", "Transfer-Encoding: chunked"), "4\r\nbody\r\n0\r\n\r\n",
 	}},
-	{name: "expected and sent at once", want: "100 200 kept", send: []string{
+	{name: "expected and sent at once", want: "100 200 kept", whole: true, send: []string{
 		message("POST /seen", "Expect: 100-continue", "Content-Length: 4") + "body",
 	}},
 	one("expected and not read", "200 closed", message("POST /unread", "Expect: 100-continue", "Content-Length: 4")),
@@ -198,6 +198,10 @@ var connectionExchanges = []exchange{
 	refused("coding unknown", "501 closed", message("POST /seen", "Transfer-Encoding: gzip")),
 	refused("coding on the way to chunked", "501 closed", message("POST /seen", "Transfer-Encoding: gzip, chunked")),
 	refused("head too large", "431 closed", message("GET /seen", "X: "+megabyte, "Y: "+megabyte)),
-	one("chunk size invalid", "200 closed", message("POST /seen", "Transfer-Encoding: chunked")+"x\r\nabc\r\n0\r\n\r\n"),
-	one("chunk too long", "200 closed", message("POST /seen", "Transfer-Encoding: chunked")+"3\r\nabcd\r\n0\r\n\r\n"),
+	{name: "chunk size invalid", want: "200 closed", whole: true, send: []string{
+		message("POST /seen", "Transfer-Encoding: chunked") + "x\r\nabc\r\n0\r\n\r\n",
+	}},
+	{name: "chunk too long", want: "200 closed", whole: true, send: []string{
+		message("POST /seen", "Transfer-Encoding: chunked") + "3\r\nabcd\r\n0\r\n\r\n",
+	}},
 }

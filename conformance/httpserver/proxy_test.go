@@ -78,7 +78,7 @@ func TestReverseProxy(t *testing.T) {
 		for _, e := range proxyExchanges {
 			t.Run(e.name, func(t *testing.T) {
 				front.log.Reset()
-				answers, kept := front.converse(t, e.send, e.pipelined)
+				answers, kept := front.converse(t, e.send, conversation{pipelined: e.pipelined})
 				e.check(t, front, answers, kept)
 				got := e.report(answers, kept, proxyScrub)
 				if reference, ok := references[e.name]; !ok {

@@ -26,6 +26,7 @@ type exchange struct {
 
 	pipelined bool   // true exactly when everything is sent at once
 	unlike    bool   // true exactly when bodies differ from run to run
+	whole     bool   // true exactly when it matters that each part is sent in one piece
 	refusal   bool   // true exactly when the server itself answers: the words are its own
 	contains  string // what the last answer must contain, in head, body or trailer
 	logged    string // what the server must log
@@ -79,7 +80,7 @@ func TestSameAnswers(t *testing.T) {
 					var reference string
 					for i, s := range sites {
 						s.log.Reset()
-						answers, kept := s.converse(t, e.send, e.pipelined)
+						answers, kept := s.converse(t, e.send, conversation{pipelined: e.pipelined})
 						got := e.report(answers, kept, scrub)
 						switch {
 						case i > 0 && ok:
@@ -103,6 +104,34 @@ func TestSameAnswers(t *testing.T) {
 			t.Errorf("there is no exchange %s, whose difference is listed", name)
 		}
 	}
+}
+
+// TestSameAnswersToBytes: it makes no difference when every byte comes alone.
+func TestSameAnswersToBytes(t *testing.T) {
+	const long = 2000 // bytes, too many to send one by one
+	eachKind(t, func(t *testing.T, k kind) {
+		s := k.serve(t, plain(t))
+		for _, e := range plainApps[0].exchanges {
+			if e.whole || len(strings.Join(e.send, "")) > long {
+				continue
+			}
+			for _, d := range differences {
+				if d.exchange == "plain/"+e.name && k.name != kinds[0].name {
+					e.want = d.want
+				}
+			}
+			t.Run(e.name, func(t *testing.T) {
+				s.log.Reset()
+				answers, kept := s.converse(t, e.send, conversation{pipelined: e.pipelined, bytewise: true})
+				if e.refusal { // what comes behind the refused bytes may break the words that follow the head
+					for i := range answers {
+						answers[i].broken = ""
+					}
+				}
+				e.check(t, s, answers, kept)
+			})
+		}
+	})
 }
 
 // check fails t if the answers are not what e wants.

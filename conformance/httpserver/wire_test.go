@@ -156,19 +156,42 @@ func (s *site) connect(t testing.TB) *net.TCPConn {
 // server has an answer to it, if only 404.
 const sentinel = "GET /sentinel HTTP/1.1\r\nHost: example.com\r\n\r\n"
 
-// converse sends the parts, each after the answer to the one before it, or all
-// at once if pipelined is true, and returns the answers and whether the
-// connection served another request afterwards.
-func (s *site) converse(t testing.TB, parts []string, pipelined bool) (answers []answer, kept bool) {
+// conversation is how converse sends.
+type conversation struct {
+	pipelined bool // true exactly when everything is sent at once
+	bytewise  bool // true exactly when every byte is sent alone
+}
+
+// send writes text without waiting until it is written; whether it arrived,
+// the answers tell.
+func (v conversation) send(c net.Conn, text string) {
+	go func() {
+		step := len(text)
+		if v.bytewise {
+			step = 1
+		}
+		for part := range slices.Chunk([]byte(text), max(1, step)) {
+			if _, err := c.Write(part); err != nil {
+				return
+			}
+		}
+	}()
+}
+
+// converse sends the parts, each after the answer to the one before it if they
+// are not pipelined, and returns the answers and whether the connection served
+// another request afterwards.
+func (s *site) converse(t testing.TB, parts []string, v conversation) (answers []answer, kept bool) {
 	t.Helper()
 	c := s.connect(t)
+	defer c.Close()
 	r := bufio.NewReader(c)
-	if pipelined {
-		go io.WriteString(c, strings.Join(parts, "")) // the answers tell whether it arrived
+	if v.pipelined {
+		v.send(c, strings.Join(parts, ""))
 	}
 	for i, part := range parts {
-		if !pipelined {
-			go io.WriteString(c, part)
+		if !v.pipelined {
+			v.send(c, part)
 		}
 		method, _, _ := strings.Cut(part, " ")
 		for {
@@ -180,7 +203,7 @@ func (s *site) converse(t testing.TB, parts []string, pipelined bool) (answers [
 				return answers, false
 			}
 			answers = append(answers, a)
-			asked := a.status == http.StatusContinue && !pipelined && i+1 < len(parts)
+			asked := a.status == http.StatusContinue && !v.pipelined && i+1 < len(parts)
 			if a.status >= 200 || a.status == http.StatusSwitchingProtocols || asked {
 				break
 			}
