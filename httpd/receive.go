@@ -76,6 +76,7 @@ func (rx *receiver) done() {
 	if rx.hc == nil {
 		rx.hc = &conn{Conn: rx.c, sv: rx.sv}
 	}
+	rx.x = RequestCtx{} // a slow client is not to hold the scratch memory of answers
 	rx.hc.mu.Lock()
 	rx.hc.attach()
 	rx.hc.mu.Unlock()

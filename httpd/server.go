@@ -201,12 +201,12 @@ func (s *Server) start(l net.Listener, listen func(*sluice.Engine, sluice.Handle
 			return nil, errors.New("httpd: BaseContext returned nil")
 		}
 	}
-	sv.begin(&serverContext{base, sv.std})
-	if !s.add(sv) {
+	if !s.add(sv) { // before the first request: Shutdown must know of it
 		sv.stop()
 		sv.ln.Each(sv.abort)
 		return nil, http.ErrServerClosed
 	}
+	sv.begin(&serverContext{base, sv.std})
 	return sv, nil
 }
 
