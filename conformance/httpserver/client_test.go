@@ -1,6 +1,7 @@
 package httpserver
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -258,5 +259,66 @@ func TestClientsBesideEachOther(t *testing.T) {
 			})
 		}
 		wg.Wait()
+	})
+}
+
+// TestFullDuplex: a request and its answer go on beside each other.
+func TestFullDuplex(t *testing.T) {
+	eachKind(t, func(t *testing.T, k kind) {
+		s, c := k.serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			control := http.NewResponseController(w)
+			if err := errors.Join(control.EnableFullDuplex(), control.Flush()); err != nil {
+				t.Error(err)
+			}
+			lines := bufio.NewReader(r.Body)
+			for {
+				line, err := lines.ReadString('\n')
+				if err != nil {
+					return
+				}
+				io.WriteString(w, line)
+				if err := control.Flush(); err != nil {
+					t.Error(err)
+				}
+			}
+		})), newClient(t)
+		up, body := io.Pipe()
+		resp, err := c.Do(request(t.Context(), "POST", s.url, up))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		answers := bufio.NewReader(resp.Body)
+		for i := range 100 {
+			line := strings.Repeat("x", i*i) + "\n"
+			if _, err := io.WriteString(body, line); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := answers.ReadString('\n'); err != nil || got != line {
+				t.Fatalf("line %d: %d bytes, %v", i, len(got), err)
+			}
+		}
+		body.Close()
+		if _, err := answers.ReadByte(); err != io.EOF {
+			t.Error(err)
+		}
+	})
+}
+
+// TestEarlyAnswer: a client that is still sending gets an answer that comes
+// before its end.
+func TestEarlyAnswer(t *testing.T) {
+	eachKind(t, func(t *testing.T, k kind) {
+		s, c := k.serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			http.Error(w, "no", http.StatusForbidden)
+		})), newClient(t)
+		for _, body := range []io.Reader{
+			strings.NewReader(strings.Repeat(megabyte, 20)),
+			io.MultiReader(strings.NewReader(strings.Repeat(megabyte, 20))),
+		} {
+			if resp, text := fetch(t, c, request(t.Context(), "POST", s.url, body)); resp.StatusCode != http.StatusForbidden || text != "no\n" {
+				t.Error(resp.Status, text)
+			}
+		}
 	})
 }

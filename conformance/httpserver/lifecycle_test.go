@@ -195,6 +195,20 @@ func TestContexts(t *testing.T) {
 	})
 }
 
+// TestContextEndsWithItsHandler: what a handler has left behind learns of it.
+func TestContextEndsWithItsHandler(t *testing.T) {
+	eachKind(t, func(t *testing.T, k kind) {
+		contexts := make(chan context.Context, 2) // the sentinel's is the second
+		s := k.serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { contexts <- r.Context() }))
+		for _, text := range []string{message("GET /"), upload("POST /", kilobyte), message("GET /", "Connection: close")} {
+			s.converse(t, []string{text}, conversation{})
+			for len(contexts) > 0 {
+				await(t, "the context's end", (<-contexts).Done())
+			}
+		}
+	})
+}
+
 // timeouts are those of http.Server.
 type timeouts struct{ read, header, write, idle time.Duration }
 

@@ -84,6 +84,9 @@ var answerExchanges = []exchange{
 		message("GET /hijack-echo", "Connection: upgrade", "Upgrade: echo"), megabyte + "\n",
 		"quit\n",
 	}},
+	{name: "hijack with a body unread", want: "101 299 closed", send: []string{
+		upload("POST /hijack-echo", "the body\nquit\n", "Connection: upgrade", "Upgrade: echo"), "quit\n",
+	}},
 	one("redirect", "302 kept", message("GET /redirect")),
 	one("redirect HEAD", "302 kept", message("HEAD /redirect")),
 	one("redirect POST", "302 kept", upload("POST /redirect", "body")),

@@ -177,6 +177,7 @@ var plainHandlers = map[string]http.HandlerFunc{
 
 // seen answers with everything that a handler sees of a request.
 func seen(w http.ResponseWriter, r *http.Request) {
+	noBody := r.ContentLength == 0 && r.Body == http.NoBody
 	body, err := io.ReadAll(r.Body)
 	if len(body) > 10000 {
 		body = fmt.Appendf(nil, "%d bytes, %x", len(body), sha256.Sum256(body))
@@ -197,7 +198,7 @@ func seen(w http.ResponseWriter, r *http.Request) {
 		"minor": r.ProtoMinor, "host": r.Host, "length": r.ContentLength, "coding": r.TransferEncoding, "close": r.Close,
 		"fields": r.Header, "trailer": r.Trailer, "tls": r.TLS != nil, "pattern": r.Pattern, "body": string(body),
 		"error": fmt.Sprint(err), "server": isServer || hasServer, "local": isAddr && local.Network() == "tcp",
-		"remote": remote, "remote error": splitErr, "done": fmt.Sprint(r.Context().Err()),
+		"remote": remote, "remote error": splitErr, "done": fmt.Sprint(r.Context().Err()), "no body": noBody,
 		"writer": []bool{flusher, hijacker, readerFrom, stringWriter, closeNotifier},
 	})
 }

@@ -51,6 +51,7 @@ var differences = []difference{
 	{"plain/early hints 1.0", "200 closed", "a client of HTTP/1.0 is sent no 1xx (RFC 9110, 15.2)"},
 	{"plain/empty lines between", "200 200 kept", "a server should ignore an empty line in front of a request line (RFC 9112, 2.2)"},
 	{"plain/expected and sent at once", "200 kept", "nobody waits for 100 when the body is there (RFC 9110, 10.1.1)"},
+	{"plain/hijack with a body unread", "101 closed", "the body belongs to the request, not to what follows on a hijacked connection"},
 	{"plain/chunk size invalid", "400 closed", "what is malformed when it comes with the head is refused before a handler sees it"},
 	{"plain/chunk too long", "400 closed", "the same"},
 	{"MaxBytesHandler/a bit too large", "413 kept", "http.MaxBytesReader asks only net/http's own ResponseWriter to close; the rest of the body is here and short"},
