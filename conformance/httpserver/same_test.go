@@ -164,7 +164,7 @@ func (e exchange) report(answers []answer, kept bool, scrub []*regexp.Regexp) st
 		if e.refusal {
 			a.line, a.fields = strconv.Itoa(a.status), nil
 		}
-		fmt.Fprintf(&b, "%s\n%s\n\n%q %q\n%s\n", a.line, strings.Join(a.fields, "\n"), a.trailer, a.broken, a.body)
+		fmt.Fprintf(&b, "%s\n%s\n\n%q %q\n%s\n", a.line, strings.Join(oneTrailer(a.fields), "\n"), a.trailer, a.broken, a.body)
 	}
 	fmt.Fprintf(&b, "kept: %t\n", kept)
 	report := b.String()
@@ -175,6 +175,23 @@ func (e exchange) report(answers []answer, kept bool, scrub []*regexp.Regexp) st
 		report = regexp.MustCompile(`Content-Length: \d+`).ReplaceAllString(report, "Content-Length: ***")
 	}
 	return report
+}
+
+// oneTrailer makes one of several fields Trailer, which are one list.
+func oneTrailer(fields []string) []string {
+	var names, others []string
+	for _, f := range fields {
+		if list, ok := strings.CutPrefix(f, "Trailer: "); ok {
+			names = append(names, strings.Split(list, ", ")...)
+		} else {
+			others = append(others, f)
+		}
+	}
+	if names == nil {
+		return fields
+	}
+	slices.Sort(names)
+	return append(others, "Trailer: "+strings.Join(names, ", "))
 }
 
 // firstDifference shows where two reports part.

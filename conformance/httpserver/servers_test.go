@@ -14,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/sluice-go/sluice/httpd"
 )
 
 // bound is how long a test waits for what must happen; it measures nothing.
@@ -38,6 +40,13 @@ type kind struct {
 // are compared with.
 var kinds = []kind{
 	{"net-http", func(settings *http.Server) server { return settings }},
+	{"httpd", func(s *http.Server) server {
+		return &httpd.Server{
+			Handler: s.Handler, ReadTimeout: s.ReadTimeout, ReadHeaderTimeout: s.ReadHeaderTimeout, WriteTimeout: s.WriteTimeout,
+			IdleTimeout: s.IdleTimeout, MaxHeaderBytes: s.MaxHeaderBytes, ConnState: s.ConnState, BaseContext: s.BaseContext,
+			ConnContext: s.ConnContext, ErrorLog: s.ErrorLog, DisableGeneralOptionsHandler: s.DisableGeneralOptionsHandler,
+		}
+	}},
 }
 
 // eachKind runs test on every server.
