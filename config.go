@@ -31,11 +31,11 @@ type Config struct {
 	// Conn.SetIdleTimeout changes it for one.
 	IdleTimeout time.Duration
 
-	// LingerTimeout bounds how long a closing connection goes on sending what
-	// was written before Close and waiting for the peer's end, all in all: a
-	// peer that takes longer to read it is cut off. The wait for the peer's
-	// end alone is half a second, if the peer's kernel has all bytes and took
-	// them without delay. 0 means 10 seconds.
+	// LingerTimeout is for how long a peer may take nothing of what was written
+	// before Close and is still to be sent; then it is cut off, and so it is at
+	// the write deadline. When the peer's kernel has all bytes, the wait for
+	// its end is half a second or, if it did not take them without delay, as
+	// long as this. 0 means 10 seconds.
 	LingerTimeout time.Duration
 
 	// HighWater and LowWater are counts of bytes waiting to be sent on one

@@ -85,7 +85,7 @@ func (c Conn) notify(s *slot) {
 }
 
 // Close ends the connection in order: what was written before is still sent,
-// for Config.LingerTimeout at most, and then the descriptor is closed and
+// as long as the peer takes some of it within Config.LingerTimeout, and then the descriptor is closed and
 // OnClose called with nil. Writes after Close fail, and OnData is not called
 // any more.
 func (c Conn) Close() error {
@@ -305,15 +305,17 @@ type active struct {
 	dial   *dialing          // loop only
 
 	// Guarded by slot.mu.
-	out    buffer.LinkBuffer // what waits to be sent
-	unread int               // in.Len(), for those who may not look
-	cause  error             // what OnClose will be given
-	ended  bool              // true exactly when cause was set
-	local  net.Addr          // the listener's, once the descriptor is closed
-	marks  *waterMarks       // nil means the engine's
-	jobs   jobs
-	view   *netConn
-	detach func(*os.File, []byte, error)
+	out     buffer.LinkBuffer // what waits to be sent
+	unread  int               // in.Len(), for those who may not look
+	cause   error             // what OnClose will be given
+	ended   bool              // true exactly when cause was set
+	left    int               // closing: bytes that the peer had not taken when last looked at, 0 before
+	lastEnd int64             // closing: the write deadline, which progress does not put off
+	local   net.Addr          // the listener's, once the descriptor is closed
+	marks   *waterMarks       // nil means the engine's
+	jobs    jobs
+	view    *netConn
+	detach  func(*os.File, []byte, error)
 }
 
 // act returns c's active part, with slot.mu held, and gives it one if there
@@ -391,7 +393,7 @@ func (a *active) recycle(l *eventLoop) {
 	a.in.Close()
 	a.out.Close()
 	a.timers, a.dial, a.unread, a.cause, a.ended, a.local = nil, nil, 0, nil, false, nil
-	a.marks, a.view, a.detach = nil, nil, nil
+	a.marks, a.view, a.detach, a.left, a.lastEnd = nil, nil, nil, 0, 0
 	l.actives.Put(a)
 }
 

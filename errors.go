@@ -48,8 +48,8 @@ var (
 	// while bytes waited, and what a write after it returns.
 	ErrWriteTimeout = fmt.Errorf("sluice: write deadline passed: %w", os.ErrDeadlineExceeded)
 
-	// ErrLingerTimeout is what OnClose is given when the peer did not take
-	// within Config.LingerTimeout what was written before Close.
+	// ErrLingerTimeout is what OnClose is given when the peer took nothing for
+	// Config.LingerTimeout of what was written before Close.
 	ErrLingerTimeout = fmt.Errorf("sluice: the peer did not take in time what was written (Config.LingerTimeout): %w", os.ErrDeadlineExceeded)
 )
 

@@ -345,13 +345,14 @@ func (l *eventLoop) Accepted(id driver.ID, fd int, err error) {
 // discard closes the descriptors on their way to a loop that takes no more.
 func (l *eventLoop) discard() {
 	l.after.Lock()
-	defer l.after.Unlock()
 	for _, in := range l.incoming.Take(math.MaxInt) {
 		l.assigned.Add(-1)
 		if f, err := l.eng.sys.File(in.fd); err == nil {
 			_ = f.Close()
 		}
 	}
+	l.after.Unlock()
+	l.drain() // what others pushed meanwhile and left to whoever had the lock
 }
 
 // pause backs off after accepting failed. The connections that wait stay in

@@ -2,6 +2,7 @@ package sluice
 
 import (
 	"io"
+	"math"
 
 	"github.com/sluice-go/sluice/internal/driver"
 )
@@ -244,13 +245,14 @@ func (l *eventLoop) finishing(ch *chunk, i uint32, s *slot, want request) bool {
 // beginClose makes an open connection deliver what was written and then end,
 // with s locked. Any goroutine may call it.
 func (l *eventLoop) beginClose(ch *chunk, i uint32, cause error) {
-	s := &ch.slots[i]
-	ch.conn(i).act().end(cause)
+	s, a := &ch.slots[i], ch.conn(i).act()
+	a.end(cause)
 	s.state = stateClosing
-	linger := l.deadline(l.eng.cfg.LingerTimeout)
-	if s.writeEnd == 0 || s.pending == 0 || linger < s.writeEnd {
-		s.writeEnd = linger
+	a.lastEnd = math.MaxInt64
+	if s.writeEnd != 0 && s.pending > 0 {
+		a.lastEnd = s.writeEnd
 	}
+	s.writeEnd = min(l.deadline(l.eng.cfg.LingerTimeout), a.lastEnd)
 	s.readEnd = 0
 	if s.flags&flagSending != 0 {
 		s.flags |= flagSlow

@@ -138,14 +138,15 @@ func (l *eventLoop) deadlineDue(id uint32) {
 func (l *eventLoop) openDue(ch *chunk, i uint32, s *slot) {
 	due := func(at int64) bool { return at != 0 && at <= l.now }
 	stuck := s.pending > 0
+	if s.idle != 0 && ch.part(i).working() {
+		s.active = l.now // the jobs under way will tell when they are done
+	}
 	switch {
 	case due(s.writeEnd) && s.flags&flagWriteBroken != 0:
 		l.shut(ch, i, s, false) // the peer had its time for last words
 		return
 	case due(s.writeEnd) && stuck:
 		ch.conn(i).markAborted(s, ErrWriteTimeout)
-	case s.idle != 0 && ch.part(i).working():
-		s.active = l.now // the jobs under way will tell when they are done
 	case s.idle != 0 && due(s.active+int64(s.idle)+1):
 		if stuck { // no byte left for all that time
 			ch.conn(i).markAborted(s, ErrIdleTimeout)
@@ -166,13 +167,17 @@ func (l *eventLoop) openDue(ch *chunk, i uint32, s *slot) {
 func (l *eventLoop) closingDue(ch *chunk, i uint32, s *slot) {
 	finDue, lingerDue := s.readEnd != 0 && s.readEnd <= l.now, s.writeEnd <= l.now
 	if s.want&wantAbort == 0 && (finDue || lingerDue) {
-		stuck := s.pending > 0 || s.flags&flagSending != 0 || l.drv.Unsent(int(s.fd)) > 0
-		if !stuck {
+		a, left := ch.part(i), int(s.pending)+l.drv.Unsent(int(s.fd))
+		if left == 0 && s.flags&flagSending == 0 {
 			l.shut(ch, i, s, false)
 			return
 		}
-		if lingerDue {
-			ch.part(i).cause = ErrLingerTimeout
+		if a.left == 0 || left < a.left { // the first look, or the peer goes on reading
+			a.left = left
+			s.writeEnd = min(l.deadline(l.eng.cfg.LingerTimeout), a.lastEnd)
+		}
+		if s.writeEnd <= l.now {
+			a.cause = ErrLingerTimeout
 			l.shut(ch, i, s, true)
 			return
 		}

@@ -41,6 +41,12 @@ var notInTrailer = [...]string{
 	"www-authenticate",
 }
 
+// ValidTrailerName reports whether name is a token that may name a trailer field:
+// a Decoder refuses others, and so does an Encoder (RFC 9110 6.5.1).
+func ValidTrailerName(name string) bool {
+	return ValidName(name) && allowedInTrailer([]byte(name))
+}
+
 // allowedInTrailer reports whether a field may come after the body. Besides
 // the fields above, none that makes a request conditional may.
 func allowedInTrailer(name []byte) bool {

@@ -35,7 +35,6 @@ type body struct {
 	whole   bool  // true exactly when nothing more is to come
 	sawEOF  bool  // true exactly when Read returned io.EOF
 	closed  bool  // true exactly when the handler closed it or is done
-	paused  bool  // true exactly when reading from the connection is paused until buf is read
 	spoilt  bool  // true exactly when no request can follow on the connection
 	unasked bool  // true exactly when the client waits for it and was answered without
 	ask     bool  // true exactly when the client waits for 100 Continue
@@ -80,6 +79,7 @@ func (b *body) ended(dec *http1.Decoder) {
 func (b *body) feed(in *buffer.LinkBuffer) {
 	b.decode(&b.rx.dec, in)
 	if b.whole {
+		b.stopTimer()
 		b.rx.drop()
 		b.rx = nil
 	}
@@ -105,9 +105,8 @@ func (b *body) decode(dec *http1.Decoder, in *buffer.LinkBuffer) {
 		}
 	}
 	b.rest = max(0, dec.Remaining())
-	if b.buf.Len() >= bodyHigh && !b.paused {
-		b.paused = true
-		_ = b.w.hc.PauseRead()
+	if b.buf.Len() >= bodyHigh {
+		b.w.hc.pause(pausedBody, true)
 	}
 }
 
@@ -196,20 +195,18 @@ func (b *body) end() error {
 func (b *body) proceed() {
 	hc := b.w.hc
 	hc.mu.Lock()
-	ask := b.ask && !b.closed
-	b.ask = false
-	hc.mu.Unlock()
-	if ask {
+	defer hc.mu.Unlock()
+	if b.ask && !b.closed { // with the lock, lest the answer begins meanwhile
 		_, _ = hc.WriteString("HTTP/1.1 100 Continue\r\n\r\n") // an error will be Read's, too
 	}
+	b.ask = false
 }
 
 // resume resumes reading from the connection if no more than n bytes are
 // unread, with conn.mu held.
 func (b *body) resume(n int) {
-	if b.paused && b.buf.Len() <= n {
-		b.paused = false
-		_ = b.w.hc.ResumeRead()
+	if b.buf.Len() <= n {
+		b.w.hc.pause(pausedBody, false)
 	}
 }
 
@@ -239,9 +236,12 @@ func (b *body) shut() {
 // whether bytes are still to come that must be thrown away before the next
 // request; closing says that there will be none.
 func (b *body) leave(closing bool) bool {
-	b.stopTimer()
 	b.shut()
-	return !b.whole && b.err == nil && !closing
+	if !b.whole && b.err == nil && !closing {
+		return true // its deadline holds on
+	}
+	b.stopTimer()
+	return false
 }
 
 // setDeadline makes reads fail from t on; the zero Time means never. conn.mu

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/sluice-go/sluice"
 	"github.com/sluice-go/sluice/buffer"
@@ -23,7 +24,8 @@ type conn struct {
 	mu       sync.Mutex
 	ex       *response // the exchange under way, nil if there is none
 	more     bool      // true exactly when bytes wait unread for the end of the exchange or, without one, for an OnData that will follow
-	paused   bool      // true exactly when reading is paused until the exchange needs it
+	pauses   pauses    // why reading is paused
+	timed    bool      // true exactly when a handler's write deadline is left from the exchange before
 	eof      bool      // true exactly when the peer has ended its direction
 	attached bool      // true exactly when this is the connection's Context
 	hijacked bool      // true exactly when the connection is a handler's
@@ -41,9 +43,31 @@ func (hc *conn) attach() {
 // detach lets an idle connection go without hc, with mu held, unless there is
 // something to remember.
 func (hc *conn) detach() {
-	if hc.ex == nil && hc.ctx == nil && !hc.more && !hc.paused && !hc.eof && !hc.hijacked {
+	if hc.ex == nil && hc.ctx == nil && !hc.more && hc.pauses == 0 && !hc.eof && !hc.hijacked && !hc.timed {
 		hc.attached = false
 		hc.SetContext(nil)
+	}
+}
+
+// pauses are reasons for not reading from a connection.
+type pauses uint8
+
+const (
+	pausedAhead pauses = 1 << iota // enough bytes behind the request under way are here
+	pausedBody                     // the handler has not read what is here of its request's body
+)
+
+// pause adds or removes a reason for not reading, with mu held.
+func (hc *conn) pause(why pauses, on bool) {
+	was := hc.pauses
+	if hc.pauses &^= why; on {
+		hc.pauses |= why
+	}
+	switch {
+	case was == 0 && hc.pauses != 0:
+		_ = hc.PauseRead()
+	case was != 0 && hc.pauses == 0:
+		_ = hc.ResumeRead()
 	}
 }
 
@@ -75,16 +99,24 @@ func (hc *conn) isHijacked() bool {
 }
 
 // closeUnlessBusy closes the connection if no request is under way and no
-// handler has hijacked it; it always reports true. Loop only.
-func (hc *conn) closeUnlessBusy() bool {
+// handler has hijacked it. A request's head that has come in part gets a time in
+// which the rest has to come. Loop only.
+func (hc *conn) closeUnlessBusy() {
 	hc.mu.Lock()
-	idle := hc.ex == nil && hc.rx == nil && !hc.more && !hc.hijacked
+	idle := hc.ex == nil && !hc.more && !hc.hijacked
 	hc.mu.Unlock()
-	if idle {
+	switch {
+	case !idle:
+	case hc.rx == nil:
 		_ = hc.Close()
+	case !hc.rx.collected:
+		_ = hc.SetReadDeadline(time.Now().Add(headGrace))
 	}
-	return true
 }
+
+// headGrace is how long Shutdown waits for the rest of a request's head, the
+// figure of net/http.
+const headGrace = 5 * time.Second
 
 // ended reports whether the peer has ended its direction and everything before
 // that has been dealt with, but for what is not whole.
@@ -92,6 +124,16 @@ func (hc *conn) ended() bool {
 	hc.mu.Lock()
 	defer hc.mu.Unlock()
 	return hc.eof && hc.ex == nil && !hc.more && !hc.hijacked
+}
+
+// overdue reports whether a handler's write deadline is left from the exchange
+// before, which from here on it is not.
+func (hc *conn) overdue() bool {
+	hc.mu.Lock()
+	defer hc.mu.Unlock()
+	was := hc.timed
+	hc.timed = false
+	return was
 }
 
 // occupied takes what the exchange under way wants of in and reports whether
@@ -111,15 +153,24 @@ func (hc *conn) occupied(in *buffer.LinkBuffer) bool {
 		b.feed(in)
 		if b.whole && ex.finished {
 			hc.ex = nil // what its handler left unread is gone
+			if in.Len() == 0 && hc.sv.srv.inShutdown.Load() {
+				_ = hc.Close()
+			}
 			return false
 		}
 	}
-	hc.more = in.Len() > 0
-	if in.Len() > readAhead && !hc.paused {
-		hc.paused = true
-		_ = hc.PauseRead()
-	}
+	hc.throttle(in)
 	return true
+}
+
+// throttle bounds the bytes that wait behind the request under way, with mu
+// held, when OnData is done with in. Loop only.
+func (hc *conn) throttle(in *buffer.LinkBuffer) {
+	ahead := hc.ex != nil && (hc.ex.body == nil || hc.ex.body.whole)
+	if hc.ex != nil {
+		hc.more = in.Len() > 0
+	}
+	hc.pause(pausedAhead, ahead && in.Len() > readAhead)
 }
 
 // OnData takes what has arrived: requests, one after the other, and the body
@@ -133,6 +184,13 @@ func (sv *service) OnData(c sluice.Conn, in *buffer.LinkBuffer) {
 	for rx.next() {
 	}
 	rx.done()
+	if hc != nil {
+		hc.mu.Lock()
+		if hc.pauses&pausedAhead != 0 {
+			hc.throttle(in)
+		}
+		hc.mu.Unlock()
+	}
 }
 
 // OnEOF notes that the peer sends nothing more. It may still be waiting for
@@ -240,26 +298,27 @@ func (hc *conn) finish(w *response) {
 	if hc.sv.srv.ConnState != nil && !w.closeAfter {
 		hc.sv.state(hc.Conn, http.StateIdle)
 	}
+	if w.deadlined {
+		w.deadlined = hc.PendingWrite() > 0 // then it is still needed
+		if !w.deadlined {
+			_ = hc.SetWriteDeadline(time.Time{})
+		}
+	}
 	hc.mu.Lock()
 	w.finished = true
+	hc.timed = w.deadlined
 	unread := w.body != nil && w.body.leave(w.closeAfter)
 	if !unread {
 		hc.ex = nil
 	}
 	end := w.closeAfter || w.body != nil && w.body.spoilt || hc.eof && !hc.more || hc.sv.srv.inShutdown.Load() && !hc.more
-	wake, resume := hc.more, hc.paused // OnData will find that more is no more
-	hc.paused = false
-	if !wake && !resume && !end {
+	switch {
+	case end: // before the loop can take another request
+		_ = hc.Close()
+	case hc.more: // OnData will find that it is no more
+		_ = hc.Wake()
+	default:
 		hc.detach()
 	}
 	hc.mu.Unlock()
-	switch {
-	case end:
-		_ = hc.Close()
-	case resume:
-		_ = hc.ResumeRead()
-		fallthrough
-	case wake:
-		_ = hc.Wake()
-	}
 }

@@ -16,7 +16,9 @@ const (
 
 	// filePiece is how many bytes of a file are read and queued when the
 	// kernel takes none at the moment: their leaving tells when it does.
-	filePiece = 32 << 10
+	// Where the kernel cannot send files, it is readPiece.
+	filePiece = 1 << 10
+	readPiece = 32 << 10
 )
 
 // fileTail is what is to be sent of a file. Between its jobs, while the client
@@ -30,7 +32,7 @@ type fileTail struct {
 func (t *fileTail) close() { _ = t.f.Close() }
 
 // copyBuffers are for answers that are copied from a reader.
-var copyBuffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
+var copyBuffers = sync.Pool{New: func() any { return new([readPiece]byte) }}
 
 // ReadFrom writes what src has. If that is a part of a file of announced
 // length, the kernel sends it, and most of that happens after ReadFrom has
@@ -39,7 +41,7 @@ func (w *response) ReadFrom(src io.Reader) (int64, error) {
 	if n, ok := w.takeFile(src); ok {
 		return n, nil
 	}
-	buf := copyBuffers.Get().(*[32 << 10]byte)
+	buf := copyBuffers.Get().(*[readPiece]byte)
 	defer copyBuffers.Put(buf)
 	return io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{src}, buf[:])
 }
@@ -144,7 +146,6 @@ func (w *response) continueTail() bool {
 
 // resumeTail is the job that goes on with a file.
 func (w *response) resumeTail(sluice.Conn) {
-	defer w.recovered()
 	if !w.continueTail() {
 		w.complete()
 	}
@@ -166,16 +167,20 @@ func (w *response) advance() error {
 	n, err := w.hc.SendFile(t.f, t.off, t.left)
 	t.off += n
 	t.left -= n
-	if n > 0 || err != nil && !errors.Is(err, errors.ErrUnsupported) {
+	piece := int64(filePiece)
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		piece = readPiece
+	case n > 0 || err != nil:
 		return err
 	}
 	// One byte that waits is enough for OnDrain to tell when it has left.
 	if err := w.hc.SetWaterMarks(0, 0, 1<<30); err != nil {
 		return err
 	}
-	buf := copyBuffers.Get().(*[32 << 10]byte)
+	buf := copyBuffers.Get().(*[readPiece]byte)
 	defer copyBuffers.Put(buf)
-	p := buf[:min(filePiece, t.left)]
+	p := buf[:min(piece, t.left)]
 	if _, err := t.f.ReadAt(p, t.off); err != nil {
 		return err // the file has become shorter
 	}

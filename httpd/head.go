@@ -28,7 +28,7 @@ type headFields struct {
 // managed are the fields that are written by composeHead.
 func managed(name string) bool {
 	switch name {
-	case "Content-Length", "Transfer-Encoding", "Connection":
+	case "Content-Length", "Transfer-Encoding", "Connection", "Trailer":
 		return true
 	}
 	return strings.HasPrefix(name, http.TrailerPrefix)
@@ -64,7 +64,9 @@ func (w *response) capture() {
 	for _, list := range h["Trailer"] {
 		f.trailing = true
 		for name := range strings.SplitSeq(list, ",") {
-			w.trailers = append(w.trailers, http.CanonicalHeaderKey(strings.TrimSpace(name)))
+			if name = http.CanonicalHeaderKey(strings.TrimSpace(name)); http1.ValidTrailerName(name) {
+				w.trailers = append(w.trailers, name)
+			}
 		}
 	}
 	s := w.scratch()
@@ -95,10 +97,7 @@ func appendFields(dst []byte, h http.Header, take func(name string) bool) []byte
 	slices.Sort(names)
 	for _, name := range names {
 		for _, value := range h[name] {
-			if !http1.ValidValue(value) {
-				value = oneLine(value)
-			}
-			dst = http1.AppendField(dst, name, textproto.TrimString(value))
+			dst = http1.AppendField(dst, name, oneLine(value))
 		}
 	}
 	return dst
@@ -107,12 +106,16 @@ func appendFields(dst []byte, h http.Header, take func(name string) bool) []byte
 // oneLine makes a value of a handler's harmless: control characters would end
 // the line or be refused by the client.
 func oneLine(value string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\t' || r == 0x7f {
-			return ' '
+	if !http1.ValidValue(value) {
+		b := []byte(value)
+		for i, c := range b {
+			if c < ' ' && c != '\t' || c == 0x7f {
+				b[i] = ' '
+			}
 		}
-		return r
-	}, value)
+		value = string(b)
+	}
+	return textproto.TrimString(value)
 }
 
 // bodyAllowed reports whether an answer of this status may have a body.
@@ -138,6 +141,9 @@ func (w *response) composeHead(s *scratch, last bool) {
 	}
 	s.wire = w.framing(s.wire, head, allowed)
 	s.wire = w.connection(s.wire)
+	if len(w.trailers) > 0 {
+		s.wire = http1.AppendField(s.wire, "Trailer", strings.Join(w.trailers, ", "))
+	}
 	if !f.hasDate {
 		s.wire = appendDate(s.wire, time.Now())
 	}
@@ -257,10 +263,6 @@ func (w *response) end(s *scratch) {
 		fields = w.finalTrailers()
 	}
 	wire, err := w.enc.End(s.wire, fields)
-	if err == http1.ErrTrailerNotAllowed {
-		w.hc.sv.srv.logf("httpd: trailers that are not allowed were left out")
-		wire, err = w.enc.End(s.wire, nil)
-	}
 	if err != nil {
 		w.closeAfter = true
 		return
@@ -273,7 +275,7 @@ func (w *response) end(s *scratch) {
 func (w *response) finalTrailers() (fields []http1.Field) {
 	add := func(name string, values []string) {
 		for _, v := range values {
-			if http1.ValidName(name) {
+			if http1.ValidTrailerName(name) {
 				fields = append(fields, http1.Field{Name: []byte(name), Value: []byte(oneLine(v))})
 			}
 		}

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"runtime"
-	"runtime/debug"
 	"strings"
 	"time"
 )
@@ -58,9 +57,6 @@ func (w *response) CloseNotify() <-chan bool {
 	context.AfterFunc(&w.ctx, func() { ch <- true })
 	return ch
 }
-
-// stack returns the goroutine's stack, for the log.
-func stack() []byte { return debug.Stack() }
 
 // caller tells where the handler called the server, for the log.
 func caller() string {

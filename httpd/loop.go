@@ -3,7 +3,10 @@ package httpd
 import (
 	"net"
 	"net/http"
+	"runtime/debug"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sluice-go/sluice/http1"
@@ -69,21 +72,36 @@ func (x *RequestCtx) Body() []byte { return x.data }
 // RemoteAddr returns the client's address.
 func (x *RequestCtx) RemoteAddr() net.Addr { return x.rx.c.RemoteAddr() }
 
-// SetStatus sets the answer's status, 200 to 599; without it, it is 200.
-func (x *RequestCtx) SetStatus(status int) { x.status = status }
+// SetStatus sets the answer's status; without it, it is 200. It panics if the
+// status is not one of 200 to 999, which costs the connection.
+func (x *RequestCtx) SetStatus(status int) {
+	if status < 200 || status > 999 {
+		panic("httpd: SetStatus with the invalid status " + strconv.Itoa(status))
+	}
+	x.status = status
+}
 
 // SetContentType sets the field Content-Type, which otherwise is
-// "text/plain; charset=utf-8".
-func (x *RequestCtx) SetContentType(kind string) { x.kind = kind }
+// "text/plain; charset=utf-8". A value that is not valid is ignored.
+func (x *RequestCtx) SetContentType(kind string) {
+	if http1.ValidValue(kind) {
+		x.kind = kind
+	}
+}
 
-// Set adds a field to the answer's head. Content-Length, Connection, Date and
-// Content-Type are not to be set like this. A name or value that is not valid
-// is left out.
+// Set adds a field to the answer's head. A name or value that is not valid is
+// left out, and so are the fields that the server writes: Content-Length,
+// Transfer-Encoding, Connection, Content-Type and Date.
 func (x *RequestCtx) Set(name, value string) {
-	if http1.ValidName(name) && http1.ValidValue(value) {
+	if http1.ValidName(name) && http1.ValidValue(value) && !slices.ContainsFunc(written, func(own string) bool {
+		return strings.EqualFold(own, name)
+	}) {
 		x.fields = http1.AppendField(x.fields, name, value)
 	}
 }
+
+// written are the fields that the server writes into every answer itself.
+var written = []string{"Content-Length", "Transfer-Encoding", "Connection", "Content-Type", "Date"}
 
 // Close has the connection closed after this answer.
 func (x *RequestCtx) Close() { x.close = true }
@@ -108,12 +126,26 @@ func (rx *receiver) answer(body []byte) bool {
 	x := &rx.x
 	x.rx, x.data, x.status, x.kind, x.close = rx, body, http.StatusOK, "text/plain; charset=utf-8", false
 	x.fields, x.out = x.fields[:0], x.out[:0]
-	done := rx.sv.srv.LoopHandler(x)
+	done, ok := x.call()
 	x.data = nil
-	if done {
+	switch {
+	case !ok:
+		x.close = true // after the answers before it
+		return true
+	case done:
 		x.compose()
 	}
 	return done
+}
+
+// call calls the LoopHandler. A panic in it is logged; ok is false then.
+func (x *RequestCtx) call() (done, ok bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			x.rx.sv.srv.logf("httpd: panic serving %s: %v\n%s", x.rx.c.RemoteAddr(), v, debug.Stack())
+		}
+	}()
+	return x.rx.sv.srv.LoopHandler(x), true
 }
 
 // compose appends the answer to those that are to go out.
@@ -156,7 +188,7 @@ func (x *RequestCtx) carryOn() bool {
 	}
 	rx.flush()
 	if !rx.c.AboveHighWater() {
-		return true
+		return rx.c.IsOpen()
 	}
 	if rx.hc == nil {
 		rx.hc = &conn{Conn: rx.c, sv: rx.sv}
@@ -171,7 +203,9 @@ func (x *RequestCtx) carryOn() bool {
 // flush queues the answers composed so far.
 func (rx *receiver) flush() {
 	if x := &rx.x; len(x.batch) > 0 {
-		_, _ = rx.c.Write(x.batch) // fails only if the connection is closing
+		if _, err := rx.c.Write(x.batch); err != nil {
+			_ = rx.c.Abort() // later answers must not pass for these
+		}
 		x.batch = x.batch[:0]
 	}
 }

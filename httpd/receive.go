@@ -1,6 +1,7 @@
 package httpd
 
 import (
+	"io"
 	"net/http"
 	"strconv"
 	"sync"
@@ -70,6 +71,11 @@ func (rx *receiver) done() {
 		_ = rx.c.Close()
 	}
 	if !rx.dec.Started() || !rx.c.IsOpen() {
+		if rx.hc != nil {
+			rx.hc.mu.Lock()
+			rx.hc.detach()
+			rx.hc.mu.Unlock()
+		}
 		rx.drop()
 		return
 	}
@@ -87,7 +93,7 @@ func (rx *receiver) done() {
 // await sets the deadline of the rest of a message that has come in part.
 func (rx *receiver) await() {
 	s := rx.sv.srv
-	if rx.timed || s.readHeaderTimeout() <= 0 && s.ReadTimeout <= 0 {
+	if rx.timed || !s.timesReading() {
 		return
 	}
 	if rx.began.IsZero() {
@@ -139,7 +145,7 @@ func (rx *receiver) next() bool {
 	if rx.head.Expectation != nil && !rx.head.Continue {
 		return rx.fail(http.StatusExpectationFailed, "")
 	}
-	if rx.sv.srv.readHeaderTimeout() > 0 && rx.began.IsZero() {
+	if rx.sv.srv.timesReading() && rx.began.IsZero() {
 		rx.began = time.Now()
 	}
 	if rx.dec.Done() {
@@ -192,14 +198,17 @@ func (rx *receiver) collect() bool {
 func (rx *receiver) dispatch(body []byte) bool {
 	sv, s := rx.sv, rx.sv.srv
 	sv.counts[rx.c.Loop()].requests.Add(1)
-	if s.readHeaderTimeout() > 0 {
+	if s.timesReading() {
 		_ = rx.c.SetReadDeadline(time.Time{})
 	}
-	if s.WriteTimeout > 0 {
+	switch {
+	case s.WriteTimeout > 0:
 		_ = rx.c.SetWriteDeadline(time.Now().Add(s.WriteTimeout))
+	case rx.hc != nil && rx.hc.overdue():
+		_ = rx.c.SetWriteDeadline(time.Time{})
 	}
 	sv.state(rx.c, http.StateActive)
-	if s.LoopHandler != nil && !rx.head.Chunked && !rx.head.Continue && rx.dec.Done() && rx.answer(body) {
+	if s.LoopHandler != nil && !rx.head.Chunked && !rx.head.Continue && rx.head.Length <= collectMax && rx.answer(body) {
 		return rx.x.carryOn()
 	}
 	return rx.handOver(body)
@@ -216,17 +225,25 @@ func (rx *receiver) handOver(body []byte) bool {
 	hc.mu.Lock()
 	hc.attach()
 	hc.ex = w
-	if w.body != nil && !w.body.whole {
+	streams := w.body != nil && !w.body.whole
+	if streams { // what has come behind data; no OnData would bring it
 		w.body.decode(&rx.dec, rx.in)
+		rx.c = sluice.Conn{}
+		if !w.body.whole {
+			w.body.rx = rx // goes on decoding
+		}
+		if hc.eof {
+			w.body.fail(io.ErrUnexpectedEOF)
+		}
 	}
 	hc.more = rx.in.Len() > 0
-	if w.body != nil && !w.body.whole {
-		w.body.rx = rx // goes on decoding
-		rx.c = sluice.Conn{}
-	}
+	gone := hc.eof && !hc.more
 	hc.mu.Unlock()
-	if rx.c != (sluice.Conn{}) {
+	if !streams {
 		rx.reset()
+	}
+	if gone {
+		w.ctx.cancel()
 	}
 	if err := hc.Offload(w.run); err != nil {
 		w.abandon()

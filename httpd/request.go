@@ -23,7 +23,10 @@ func newRequest(ctx context.Context, h *http1.Head, remote string) (*http.Reques
 	r := noRequest.WithContext(ctx)
 	r.RemoteAddr = remote
 	s := newStrings(h)
-	r.Method, r.RequestURI = s.word(h.Method), s.next(len(h.Target))
+	if r.Method = methods[string(h.Method)]; r.Method == "" {
+		r.Method = s.next(len(h.Method))
+	}
+	r.RequestURI = s.next(len(h.Target))
 	r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/1.1", 1, 1
 	if h.Minor == 0 {
 		r.Proto, r.ProtoMinor = "HTTP/1.0", 0
@@ -124,7 +127,7 @@ var heads = sync.Pool{New: func() any { return new([]byte) }}
 func newStrings(h *http1.Head) text {
 	p := heads.Get().(*[]byte)
 	b := (*p)[:0]
-	if common[string(h.Method)] == "" {
+	if methods[string(h.Method)] == "" {
 		b = append(b, h.Method...)
 	}
 	b = append(b, h.Target...)
@@ -146,14 +149,6 @@ func newStrings(h *http1.Head) text {
 func (t *text) next(n int) (s string) {
 	s, t.all = t.all[:n], t.all[n:]
 	return s
-}
-
-// word returns the next word, from the table if it is in it.
-func (t *text) word(p []byte) string {
-	if s := common[string(p)]; s != "" {
-		return s
-	}
-	return t.next(len(p))
 }
 
 // header makes the map of a head's fields, but for Host, which it keeps.
@@ -187,13 +182,19 @@ func (t *text) header(h *http1.Head) http.Header {
 	return header
 }
 
-// common has the usual methods, and the usual names of fields as they are
-// written, in their canonical form.
-var common = func() map[string]string {
+// methods has the usual methods.
+var methods = func() map[string]string {
 	t := map[string]string{}
 	for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE"} {
 		t[method] = method
 	}
+	return t
+}()
+
+// common has the usual names of fields as they are written, in their canonical
+// form.
+var common = func() map[string]string {
+	t := map[string]string{}
 	for _, name := range []string{
 		"Accept", "Accept-Charset", "Accept-Encoding", "Accept-Language", "Authorization", "Cache-Control", "Connection",
 		"Content-Encoding", "Content-Length", "Content-Type", "Cookie", "Date", "Dnt", "Expect", "Forwarded", "From", "Host",

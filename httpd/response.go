@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"time"
@@ -52,6 +53,7 @@ type response struct {
 	hijacked    bool      // true exactly when Hijack was called
 	keep10      bool      // true exactly when the request is of HTTP/1.0 and wants to keep the connection
 	closeAfter  bool      // true exactly when the connection ends after this answer
+	deadlined   bool      // true exactly when the handler has set a write deadline
 	fullDuplex  bool      // true exactly when EnableFullDuplex was called
 	chunked     bool      // true exactly when the body is sent in chunks
 	file        *fileTail // a file that is still to be sent; nil if there is none
@@ -96,7 +98,7 @@ func newExchange(rx *receiver, data []byte) (*response, error) {
 		return nil, err
 	}
 	w.req = req
-	if len(data) > 0 || !rx.dec.Done() {
+	if len(data) > 0 || !rx.dec.Done() || len(rx.dec.Trailer()) > 0 {
 		w.body = newBody(w, rx, data)
 		req.Body = w.body
 	}
@@ -107,24 +109,25 @@ func newExchange(rx *receiver, data []byte) (*response, error) {
 
 // run is the job that answers a request.
 func (w *response) run(sluice.Conn) {
-	defer w.recovered()
+	done := false
+	defer func() { w.recovered(recover(), done) }()
 	w.serve()
 	w.ctx.cancel()
-	if w.hijacked {
-		return
+	if !w.hijacked {
+		w.finish()
 	}
-	w.finish()
+	done = true
 }
 
-// recovered deals with a handler's panic as net/http does: it is logged, unless
-// it is http.ErrAbortHandler, and costs the connection.
-func (w *response) recovered() {
-	v := recover()
-	if v == nil {
+// recovered deals with a handler that has panicked with v, as net/http does: it
+// is logged, unless it is http.ErrAbortHandler, and costs the connection. So
+// does runtime.Goexit: then v is nil and done false.
+func (w *response) recovered(v any, done bool) {
+	if done {
 		return
 	}
-	if v != http.ErrAbortHandler {
-		w.hc.sv.srv.logf("httpd: panic serving %s: %v\n%s", w.req.RemoteAddr, v, stack())
+	if v != nil && v != http.ErrAbortHandler {
+		w.hc.sv.srv.logf("httpd: panic serving %s: %v\n%s", w.req.RemoteAddr, v, debug.Stack())
 	}
 	w.ctx.cancel()
 	if !w.hijacked {
@@ -430,6 +433,11 @@ func (w *response) queue(p []byte) error {
 		return err
 	}
 	if _, err := w.hc.Write(p); err != nil {
+		w.hc.mu.Lock()
+		defer w.hc.mu.Unlock()
+		if w.err == nil {
+			w.err = err // for good: what follows would not be what the client takes it for
+		}
 		return timeout(err)
 	}
 	return nil
@@ -475,7 +483,10 @@ func (w *response) SetReadDeadline(t time.Time) error {
 // SetWriteDeadline sets the time at which the connection is cut off if bytes
 // wait to be sent, and from which on writing fails otherwise, for
 // http.ResponseController.
-func (w *response) SetWriteDeadline(t time.Time) error { return w.hc.SetWriteDeadline(t) }
+func (w *response) SetWriteDeadline(t time.Time) error {
+	w.deadlined = true
+	return w.hc.SetWriteDeadline(t)
+}
 
 // EnableFullDuplex lets the handler read the body after it has begun to
 // answer, for http.ResponseController.

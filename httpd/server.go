@@ -80,8 +80,8 @@ type Server struct {
 	// every time and may be a key of a map. It cannot be read or written.
 	ConnState func(net.Conn, http.ConnState)
 
-	// ErrorLog gets panics of handlers and their misuses of the API. nil means
-	// slog.Default().
+	// ErrorLog gets panics of handlers and hooks and their misuses of the API.
+	// nil means slog.Default().
 	ErrorLog *log.Logger
 
 	// BaseContext returns the context from which those of a listener's
@@ -93,7 +93,8 @@ type Server struct {
 	ConnContext func(ctx context.Context, c net.Conn) context.Context
 
 	// Engine has the loops to serve on, shared with other servers; it stays
-	// open when the server closes. Its Config.WriteLimit must exceed its
+	// open when the server closes, and is to be shut down after the server:
+	// it knows of handlers, not of answers that are still being sent. Its Config.WriteLimit must exceed its
 	// HighWater by 64 KiB and its ReadLimit MaxHeaderBytes. nil means an engine
 	// of the server's own.
 	Engine *sluice.Engine
@@ -103,6 +104,7 @@ type Server struct {
 
 	mu         sync.Mutex
 	own        *sluice.Engine // nil until it is needed, and if Engine is set
+	starting   int            // calls of start that are under way
 	services   []*service
 	onShutdown []func()
 }
@@ -147,7 +149,8 @@ func (s *Server) ListenAndServe() error {
 
 // Serve accepts connections on l, a *net.TCPListener or *net.UnixListener,
 // until Shutdown, Close or a failure, and closes l. It always returns an error
-// that is not nil: http.ErrServerClosed after Shutdown or Close. One loop
+// that is not nil: http.ErrServerClosed after Shutdown or Close. To stop
+// accepting, call these and not l.Close, which the server does not see. One loop
 // accepts from l; with ListenAndServe and Listen all do where the system can.
 func (s *Server) Serve(l net.Listener) error {
 	sv, err := s.start(l, func(e *sluice.Engine, h sluice.Handler) (*sluice.Listener, error) { return e.ListenOn(l, h) })
@@ -171,9 +174,12 @@ func (s *Server) Listen(network, address string) (*sluice.Listener, error) {
 	return sv.ln, nil
 }
 
+// listenFunc is what connections are accepted by: a method of an engine.
+type listenFunc func(*sluice.Engine, sluice.Handler) (*sluice.Listener, error)
+
 // start begins to serve what listen listens on; l is the listener to show to
 // BaseContext, if it is not listen's own.
-func (s *Server) start(l net.Listener, listen func(*sluice.Engine, sluice.Handler) (*sluice.Listener, error)) (*service, error) {
+func (s *Server) start(l net.Listener, listen listenFunc) (*service, error) {
 	if s.MaxHeaderBytes < 0 || s.MaxBodyBytes < 0 || s.MaxHandlers < 0 {
 		return nil, fmt.Errorf("httpd: MaxHeaderBytes is %d, MaxBodyBytes %d, MaxHandlers %d; they must not be negative",
 			s.MaxHeaderBytes, s.MaxBodyBytes, s.MaxHandlers)
@@ -182,12 +188,25 @@ func (s *Server) start(l net.Listener, listen func(*sluice.Engine, sluice.Handle
 	if err != nil {
 		return nil, err
 	}
+	sv, err := s.begin(eng, l, listen)
+	s.mu.Lock()
+	s.starting--
+	unused := s.starting == 0 && len(s.services) == 0
+	s.mu.Unlock()
+	if err != nil && unused {
+		_ = s.release()
+	}
+	return sv, err
+}
+
+// begin is start once there is an engine.
+func (s *Server) begin(eng *sluice.Engine, l net.Listener, listen listenFunc) (*service, error) {
 	sv := newService(s, eng)
+	var err error
 	if sv.ln, err = listen(eng, sv); err != nil {
 		if s.inShutdown.Load() {
 			err = http.ErrServerClosed
 		}
-		_ = s.release(true)
 		return nil, err
 	}
 	base := context.Background()
@@ -195,19 +214,20 @@ func (s *Server) start(l net.Listener, listen func(*sluice.Engine, sluice.Handle
 		if l == nil {
 			l = listener{sv.ln}
 		}
-		if base = s.BaseContext(l); base == nil {
-			sv.stop()
-			sv.ln.Each(sv.abort)
-			return nil, errors.New("httpd: BaseContext returned nil")
-		}
+		base = s.BaseContext(l)
 	}
-	if !s.add(sv) { // before the first request: Shutdown must know of it
-		sv.stop()
-		sv.ln.Each(sv.abort)
-		return nil, http.ErrServerClosed
+	switch {
+	case base == nil:
+		err = errors.New("httpd: BaseContext returned nil")
+	case !s.add(sv): // before the first request: Shutdown must know of it
+		err = http.ErrServerClosed
+	default:
+		sv.begin(&serverContext{base, sv.std})
+		return sv, nil
 	}
-	sv.begin(&serverContext{base, sv.std})
-	return sv, nil
+	sv.stop()
+	sv.ln.Each(sv.abort)
+	return nil, err
 }
 
 // add makes Shutdown and Close see sv, unless they came first.
@@ -229,24 +249,35 @@ func (s *Server) engine() (*sluice.Engine, error) {
 	case s.inShutdown.Load():
 		return nil, http.ErrServerClosed
 	case s.Engine != nil:
+		s.starting++
 		return s.Engine, nil
 	case s.own != nil:
+		s.starting++
 		return s.own, nil
 	}
 	cfg := sluice.Config{HighWater: highWater, LowWater: lowWater, Workers: s.MaxHandlers, ReadLimit: s.maxHeaderBytes() + 4*readAhead}
 	if cfg.Workers == 0 {
 		cfg.Workers = defaultMaxHandlers
 	}
-	var err error
-	s.own, err = sluice.New(cfg)
-	return s.own, err
+	if s.ErrorLog != nil {
+		cfg.Logger = slog.New(slog.NewTextHandler(s.ErrorLog.Writer(), nil))
+	}
+	own, err := sluice.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	s.own = own
+	s.starting++
+	return own, nil
 }
 
 // Shutdown ends the server in order: it stops listening, calls the functions of
 // RegisterOnShutdown, closes connections that are idle, lets handlers that are
 // at work finish, and waits until all connections are closed. When ctx ends
 // first, it returns ctx's error and leaves the rest as it is, to go on or for
-// Close. Like net/http it neither closes nor waits for hijacked connections.
+// Close. Like net/http it neither closes nor waits for hijacked connections. It
+// must not be called from a hook or a LoopHandler, whose loop it waits for:
+// there, use a goroutine.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.inShutdown.Store(true)
 	s.mu.Lock()
@@ -265,20 +296,21 @@ func (s *Server) Shutdown(ctx context.Context) error {
 			return err
 		}
 	}
-	return s.release(false)
+	return s.release()
 }
 
 // Close ends the server at once: it stops listening and aborts every
 // connection that is not hijacked. Handlers that are at work find their
 // request's context cancelled and their writes failing; Close does not wait
-// for them.
+// for them. It must not be called from a hook or a LoopHandler, nor must
+// CloseConns: there, use a goroutine.
 func (s *Server) Close() error {
 	s.inShutdown.Store(true)
 	for _, sv := range s.all() {
 		sv.stop()
 	}
 	s.CloseConns()
-	return s.release(false)
+	return s.release()
 }
 
 // CloseConns aborts every connection that is not hijacked; the server goes on
@@ -297,14 +329,9 @@ func (s *Server) all() []*service {
 
 // release ends the server's own engine, once the hijacked connections and the
 // handlers are done, which may be after it has returned.
-//
-// unused says to do so only if nothing has been served.
-func (s *Server) release(unused bool) error {
+func (s *Server) release() error {
 	s.mu.Lock()
 	own := s.own
-	if unused && len(s.services) > 0 {
-		own = nil
-	}
 	for _, sv := range s.services {
 		if sv.open.Load() > 0 {
 			own = nil // the last connection's end will see to it
@@ -329,8 +356,15 @@ func (s *Server) RegisterOnShutdown(fn func()) {
 }
 
 // SetKeepAlivesEnabled says whether connections serve more than one request,
-// which they do unless it is called with false.
-func (s *Server) SetKeepAlivesEnabled(on bool) { s.noKeepAlives.Store(!on) }
+// which they do unless it is called with false; then idle ones are closed.
+func (s *Server) SetKeepAlivesEnabled(on bool) {
+	s.noKeepAlives.Store(!on)
+	for _, sv := range s.all() {
+		if !on {
+			go sv.ln.Each(sv.closeIdle)
+		}
+	}
+}
 
 func (s *Server) keepAlives() bool { return !s.noKeepAlives.Load() && !s.inShutdown.Load() }
 
@@ -345,5 +379,8 @@ func (s *Server) logf(format string, args ...any) {
 func (s *Server) maxHeaderBytes() int { return cmp.Or(s.MaxHeaderBytes, http.DefaultMaxHeaderBytes) }
 
 func (s *Server) readHeaderTimeout() time.Duration { return cmp.Or(s.ReadHeaderTimeout, s.ReadTimeout) }
+
+// timesReading reports whether a limit of time holds for reading requests.
+func (s *Server) timesReading() bool { return s.readHeaderTimeout() > 0 || s.ReadTimeout > 0 }
 
 func (s *Server) idleTimeout() time.Duration { return cmp.Or(s.IdleTimeout, s.ReadTimeout) }

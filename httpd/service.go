@@ -116,8 +116,8 @@ func (sv *service) drained(ctx context.Context) error {
 // count notes that a connection has come, gone or been hijacked, and tells
 // those who wait for the last.
 func (sv *service) count(open, hijacked int64) {
+	sv.hijacked.Add(hijacked) // first: for a moment too many seem to be left, not too few
 	sv.open.Add(open)
-	sv.hijacked.Add(hijacked)
 	left := sv.open.Load() // read after both: the last to change them sees what is left
 	if left != sv.hijacked.Load() || !sv.srv.inShutdown.Load() {
 		return
@@ -129,7 +129,7 @@ func (sv *service) count(open, hijacked int64) {
 	}
 	sv.waiters = nil
 	if left == 0 {
-		go sv.srv.release(false)
+		go sv.srv.release()
 	}
 }
 
@@ -182,7 +182,8 @@ func (sv *service) state(c sluice.Conn, state http.ConnState) {
 // closeIdle closes a connection on which no request is under way, in a
 // shutdown. Others close when they have been answered.
 func (sv *service) closeIdle(c sluice.Conn) {
-	if hc, _ := c.Context().(*conn); hc != nil && hc.closeUnlessBusy() {
+	if hc, _ := c.Context().(*conn); hc != nil {
+		hc.closeUnlessBusy()
 		return
 	}
 	_ = c.Close()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -16,6 +17,8 @@ import (
 // newHTTP makes the server of --http, on eng's loops.
 func newHTTP(eng *sluice.Engine) *httpd.Server {
 	s := &httpd.Server{Engine: eng, LoopHandler: plaintext, ReadHeaderTimeout: headerTimeout}
+	closing, closed := context.WithCancel(context.Background())
+	s.RegisterOnShutdown(closed)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", index)
 	mux.HandleFunc("GET /nethttp/plaintext", func(w http.ResponseWriter, _ *http.Request) {
@@ -28,7 +31,7 @@ func newHTTP(eng *sluice.Engine) *httpd.Server {
 		}{greeting})
 	})
 	mux.HandleFunc("/echo", echoBody)
-	mux.HandleFunc("GET /events", func(w http.ResponseWriter, r *http.Request) { events(w, r, time.Second) })
+	mux.HandleFunc("GET /events", func(w http.ResponseWriter, r *http.Request) { events(w, r, time.Second, closing) })
 	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, statsOf(eng, s)) })
 	mux.HandleFunc("GET /work", work)
 	s.Handler = mux
@@ -83,8 +86,9 @@ func echoBody(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(w, r.Body) // fails only if the client is gone
 }
 
-// events sends an event every so often until the client leaves.
-func events(w http.ResponseWriter, r *http.Request, every time.Duration) {
+// events sends an event every so often until the client leaves or the server
+// closes.
+func events(w http.ResponseWriter, r *http.Request, every time.Duration, closing context.Context) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	rc := http.NewResponseController(w)
@@ -97,6 +101,8 @@ func events(w http.ResponseWriter, r *http.Request, every time.Duration) {
 		}
 		select {
 		case <-r.Context().Done():
+			return
+		case <-closing.Done():
 			return
 		case <-tick.C:
 		}

@@ -105,7 +105,7 @@ func TestEventsComeUntilTheClientLeaves(t *testing.T) {
 	left := make(chan struct{})
 	s := &httpd.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer close(left)
-		events(w, r, time.Millisecond)
+		events(w, r, time.Millisecond, t.Context())
 	})}
 	ln, err := s.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -127,5 +127,5 @@ func TestEventsComeUntilTheClientLeaves(t *testing.T) {
 }
 
 func TestEventsEndOnAWriterThatCannotFlush(t *testing.T) {
-	events(struct{ http.ResponseWriter }{httptest.NewRecorder()}, httptest.NewRequest("GET", "/", nil), time.Hour)
+	events(struct{ http.ResponseWriter }{httptest.NewRecorder()}, httptest.NewRequest("GET", "/", nil), time.Hour, t.Context())
 }
