@@ -96,21 +96,43 @@ func TestConnectionsAreKeptAsTheVersionsSay(t *testing.T) {
 	})
 }
 
-func TestSetKeepAlivesEnabledEndsConnectionsAfterTheirNextAnswer(t *testing.T) {
-	eachDriver(t, func(t *testing.T, w *world) {
-		st := w.serve(t, &httpd.Server{Handler: text("x"), LoopHandler: func(x *httpd.RequestCtx) bool {
-			_, _ = x.WriteString("x")
-			return string(x.Path()) == "/loop"
-		}})
-		a, b := st.dial(), st.dial()
-		a.exchange(get, "x")
-		b.exchange("GET /loop HTTP/1.1\r\nHost: h\r\n\r\n", "x")
+func TestSetKeepAlivesEnabledEndsConnections(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		step, begun := make(chan struct{}), make(chan struct{})
+		st := w.serve(t, &httpd.Server{
+			Handler: paths{"/": text("x"), "/wait": func(w http.ResponseWriter, r *http.Request) {
+				close(begun)
+				<-step
+			}},
+			LoopHandler: func(x *httpd.RequestCtx) bool { return string(x.Path()) == "/loop" },
+		})
+		idle, busy := st.dial(), st.dial()
+		idle.exchange(get, "x")
+		busy.send(ask("/wait"))
+		<-begun
+		eventually(t, "the other to be idle", func() bool { return st.eng.Stats().Jobs.Running == 1 })
 		st.SetKeepAlivesEnabled(false)
-		if !a.exchange(get, "x").Close || !b.exchange("GET /loop HTTP/1.1\r\nHost: h\r\n\r\n", "x").Close {
+		idle.ended()
+		close(step)
+		if !busy.expect(200, "").Close {
 			t.Error("the answer does not announce the end")
 		}
-		a.ended()
-		b.ended()
+		busy.ended()
+	})
+}
+
+func TestWithoutKeepAlivesAConnectionServesOneRequest(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		s := &httpd.Server{Handler: text("x"), LoopHandler: func(x *httpd.RequestCtx) bool { return string(x.Path()) == "/loop" }}
+		s.SetKeepAlivesEnabled(false)
+		st := w.serve(t, s)
+		for path, body := range map[string]string{"/": "x", "/loop": ""} {
+			c := st.dial()
+			if !c.exchange(ask(path), body).Close {
+				t.Errorf("%s: the answer does not announce the end", path)
+			}
+			c.ended()
+		}
 		st.SetKeepAlivesEnabled(true)
 		c := st.dial()
 		c.exchange(get, "x")
