@@ -198,7 +198,7 @@ func (rx *receiver) collect() bool {
 func (rx *receiver) dispatch(body []byte) bool {
 	sv, s := rx.sv, rx.sv.srv
 	sv.counts[rx.c.Loop()].requests.Add(1)
-	if s.timesReading() {
+	if s.timesReading() || s.inShutdown.Load() { // which sets one, too
 		_ = rx.c.SetReadDeadline(time.Time{})
 	}
 	switch {
