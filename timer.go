@@ -70,6 +70,18 @@ func (c Conn) SetIdleTimeout(d time.Duration) error {
 	return nil
 }
 
+// Idle returns for how long no byte has come or left, in whole milliseconds; for
+// a connection without any, the time since it was opened. It is 0 if the
+// connection is closing.
+func (c Conn) Idle() time.Duration {
+	s, err := c.lockOpen()
+	if err != nil {
+		return 0
+	}
+	defer s.mu.Unlock()
+	return time.Duration(max(0, c.ch.loop.time()-s.active)) * time.Millisecond
+}
+
 // nextDeadline returns when the first of a connection's deadlines passes, in
 // loop time, 0 if it has none. s is locked.
 func (s *slot) nextDeadline() int64 {

@@ -19,6 +19,7 @@ type conn struct {
 	sv     *service
 	ctx    context.Context // ConnContext's; nil means the service's
 	remote string          // the peer's address, once it was needed
+	unused bool            // loop only: true exactly when no request has come
 	rx     *receiver       // loop only: the message being received, nil between messages
 
 	mu       sync.Mutex
@@ -98,25 +99,13 @@ func (hc *conn) isHijacked() bool {
 	return hc.hijacked
 }
 
-// closeUnlessBusy closes the connection if no request is under way and no
-// handler has hijacked it. A request's head that has come in part gets a time in
-// which the rest has to come. Loop only.
-func (hc *conn) closeUnlessBusy() {
+// busy reports whether the connection is not to be closed yet: a request is
+// under way, or a handler has hijacked it. Loop only.
+func (hc *conn) busy() bool {
 	hc.mu.Lock()
-	idle := hc.ex == nil && !hc.more && !hc.hijacked
-	hc.mu.Unlock()
-	switch {
-	case !idle:
-	case hc.rx == nil:
-		_ = hc.Close()
-	case !hc.rx.collected:
-		_ = hc.SetReadDeadline(time.Now().Add(headGrace))
-	}
+	defer hc.mu.Unlock()
+	return hc.ex != nil || hc.more || hc.hijacked || hc.rx != nil && hc.rx.collected
 }
-
-// headGrace is how long Shutdown waits for the rest of a request's head, the
-// figure of net/http.
-const headGrace = 5 * time.Second
 
 // ended reports whether the peer has ended its direction and everything before
 // that has been dealt with, but for what is not whole.
@@ -176,11 +165,12 @@ func (hc *conn) throttle(in *buffer.LinkBuffer) {
 // OnData takes what has arrived: requests, one after the other, and the body
 // of the one whose handler is at work.
 func (sv *service) OnData(c sluice.Conn, in *buffer.LinkBuffer) {
-	hc, _ := c.Context().(*conn)
+	ctx := c.Context()
+	hc, _ := ctx.(*conn)
 	if hc != nil && hc.occupied(in) {
 		return
 	}
-	rx := sv.receive(c, hc, in)
+	rx := sv.receive(c, hc, in, ctx == unused{})
 	for rx.next() {
 	}
 	rx.done()

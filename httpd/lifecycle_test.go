@@ -47,8 +47,12 @@ func TestShutdownLetsRequestsInFlightFinish(t *testing.T) {
 		eventually(t, "the connections to be there", func() bool { return st.Stats().Conns == 5 })
 		down := make(chan error, 1)
 		go func() { down <- st.Shutdown(context.Background()) }()
-		silent.ended()
 		idle.ended()
+		silent.send(get) // it may have been on its way
+		if a := silent.expect(200, ""); !a.Close {
+			t.Error("the first answer of a connection does not announce the end")
+		}
+		silent.ended()
 		_, _ = silent.Close(), idle.Close()
 		eventually(t, "new connections to be refused", func() bool {
 			c, err := net.Dial("tcp", st.addr.String())
@@ -350,5 +354,18 @@ func TestServersShareAnEngine(t *testing.T) {
 		}
 		bc.broken()
 		ac.exchange(get, "a")
+	})
+}
+
+func TestSetKeepAlivesEnabledLeavesNewConnectionsTheirRequest(t *testing.T) {
+	eachDriver(t, func(t *testing.T, w *world) {
+		st := w.serve(t, &httpd.Server{Handler: text("x")})
+		for range 200 {
+			st.SetKeepAlivesEnabled(true)
+			st.SetKeepAlivesEnabled(false)
+			c := st.dial()
+			c.exchange(get, "x")
+			_ = c.Close()
+		}
 	})
 }

@@ -37,6 +37,7 @@ type receiver struct {
 
 	dec       http1.Decoder
 	head      http1.Head
+	first     bool      // true exactly when the connection's Context says that nothing has come
 	collected bool      // true exactly when head is that of a request whose body is being collected
 	timed     bool      // true exactly when a read deadline is set for this message
 	began     time.Time // when the first bytes of this message came, if a time limit needs it
@@ -48,14 +49,14 @@ type receiver struct {
 var receivers = sync.Pool{New: func() any { return new(receiver) }}
 
 // receive returns the receiver of c's messages.
-func (sv *service) receive(c sluice.Conn, hc *conn, in *buffer.LinkBuffer) *receiver {
+func (sv *service) receive(c sluice.Conn, hc *conn, in *buffer.LinkBuffer, first bool) *receiver {
 	if hc != nil && hc.rx != nil {
 		rx := hc.rx
 		hc.rx, rx.in = nil, in
 		return rx
 	}
 	rx := receivers.Get().(*receiver)
-	rx.c, rx.hc, rx.sv, rx.in = c, hc, sv, in
+	rx.c, rx.hc, rx.sv, rx.in, rx.first = c, hc, sv, in, first
 	rx.dec.Reset(&sv.limits)
 	return rx
 }
@@ -86,7 +87,7 @@ func (rx *receiver) done() {
 	rx.hc.mu.Lock()
 	rx.hc.attach()
 	rx.hc.mu.Unlock()
-	rx.hc.rx, rx.in = rx, nil
+	rx.hc.rx, rx.in, rx.first = rx, nil, false
 	rx.await()
 }
 
@@ -198,6 +199,13 @@ func (rx *receiver) collect() bool {
 func (rx *receiver) dispatch(body []byte) bool {
 	sv, s := rx.sv, rx.sv.srv
 	sv.counts[rx.c.Loop()].requests.Add(1)
+	if rx.first {
+		rx.first = false
+		rx.c.SetContext(nil)
+	}
+	if rx.hc != nil {
+		rx.hc.unused = false
+	}
 	if s.timesReading() || s.inShutdown.Load() { // which sets one, too
 		_ = rx.c.SetReadDeadline(time.Time{})
 	}

@@ -152,25 +152,34 @@ func (sv *service) OnOpen(c sluice.Conn) {
 
 func (sv *service) opened(c sluice.Conn) {
 	s := sv.srv
-	if s.inShutdown.Load() {
-		_ = c.Close()
-		return
-	}
 	if d := s.idleTimeout(); d > 0 {
 		_ = c.SetIdleTimeout(d)
 	}
 	if d := s.readHeaderTimeout(); d > 0 {
 		_ = c.SetReadDeadline(time.Now().Add(d))
 	}
+	c.SetContext(unused{})
 	if s.ConnContext != nil {
-		hc := &conn{Conn: c, sv: sv, attached: true}
+		hc := &conn{Conn: c, sv: sv, attached: true, unused: true}
 		c.SetContext(hc)
 		if hc.ctx = s.ConnContext(sv.base, netConn{c}); hc.ctx == nil {
 			panic("httpd: ConnContext returned nil")
 		}
 	}
+	if s.inShutdown.Load() {
+		sv.closeIdle(c)
+	}
 	sv.state(c, http.StateNew)
 }
+
+// unused is the Context of a connection that has sent nothing yet: its first
+// request may be on its way.
+type unused struct{}
+
+// firstGrace is how long after accepting Shutdown waits for the first request
+// of a connection, and for the rest of a request's head. It is the figure of
+// net/http.
+const firstGrace = 5 * time.Second
 
 // state tells the user that a connection changed state.
 func (sv *service) state(c sluice.Conn, state http.ConnState) {
@@ -179,14 +188,26 @@ func (sv *service) state(c sluice.Conn, state http.ConnState) {
 	}
 }
 
-// closeIdle closes a connection on which no request is under way, in a
-// shutdown. Others close when they have been answered.
+// closeIdle closes a connection on which no request is under way, at once or,
+// in a shutdown, if one does not come soon that may be on its way. Others close
+// when they have been answered. Loop only.
 func (sv *service) closeIdle(c sluice.Conn) {
-	if hc, _ := c.Context().(*conn); hc != nil {
-		hc.closeUnlessBusy()
-		return
+	waits := false
+	switch hc := c.Context().(type) {
+	case *conn:
+		if hc.busy() {
+			return
+		}
+		waits = hc.rx != nil || hc.unused
+	case unused:
+		waits = true
 	}
-	_ = c.Close()
+	switch left := firstGrace - c.Idle(); {
+	case !waits || left <= 0:
+		_ = c.Close()
+	case sv.srv.inShutdown.Load():
+		_ = c.SetReadDeadline(time.Now().Add(left))
+	}
 }
 
 // abort ends a connection, unless it is hijacked.
