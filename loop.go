@@ -33,6 +33,9 @@ const (
 	// it blocks in the kernel.
 	yieldEvery = 4
 
+	// yieldsMax bounds how often in a row a loop gives way for one goroutine.
+	yieldsMax = 8
+
 	// copyMax is up to how many bytes are copied behind those that wait
 	// already. More stay in the block they arrived in, and the driver takes
 	// another.
@@ -200,7 +203,7 @@ func (l *eventLoop) pass() error {
 func (l *eventLoop) wait() time.Duration {
 	if l.now-l.yielded >= yieldEvery || l.yield && !l.worked {
 		l.yield, l.yielded = false, l.now
-		runtime.Gosched()
+		l.giveWay()
 	}
 	if l.queued() {
 		return 0
@@ -226,6 +229,20 @@ func (l *eventLoop) wait() time.Duration {
 		return -1
 	}
 	return max(0, time.Duration(at)*time.Millisecond-l.drv.Now())
+}
+
+// giveWay lets the goroutines run that are runnable. One Gosched is not enough:
+// every 61st time the scheduler looks first where the loop waits then, and takes
+// it before those that it gave way to. If the loop now blocked in the kernel,
+// they would wait until the runtime notices, which takes it up to 10 ms: with a
+// handler for each of 100 connections the slowest percent took 17 ms instead of 1,
+// and a third of the throughput was lost.
+func (l *eventLoop) giveWay() {
+	runtime.Gosched()
+	runtime.Gosched()
+	for n := 0; n < yieldsMax && l.eng.jobs.Coming(); n++ {
+		runtime.Gosched()
+	}
 }
 
 // queued reports whether work waits that needs no report of the kernel.

@@ -27,7 +27,7 @@ func (p *Pool) submit(l list) {
 // summon gets a worker on its way if there is work and none is coming. p.mu is
 // held.
 func (p *Pool) summon() {
-	if p.coming || p.queue.head == nil {
+	if p.coming.Load() || p.queue.head == nil {
 		return
 	}
 	if top := len(p.idle) - 1; top >= 0 {
@@ -35,11 +35,12 @@ func (p *Pool) summon() {
 		p.idle[top] = nil
 		p.idle = p.idle[:top]
 		p.low = min(p.low, top)
-		p.coming, w.coming = true, true
+		w.coming = true
+		p.coming.Store(true)
 		w.wake <- true
 	} else if p.alive < p.limit {
 		p.alive++
-		p.coming = true
+		p.coming.Store(true)
 		go p.work(&worker{wake: make(chan bool, 1), coming: true})
 	}
 }
@@ -68,7 +69,8 @@ func (p *Pool) next(w *worker) bool {
 			p.queue.push(w.strand)
 		}
 		if w.coming {
-			w.coming, p.coming = false, false
+			w.coming = false
+			p.coming.Store(false)
 		}
 		w.strand = p.queue.pop()
 		if w.strand != nil {

@@ -25,6 +25,7 @@ type Pool struct {
 	active    atomic.Int64  // strands that are active
 	closed    atomic.Bool   // true exactly when no job is accepted any more
 	abandoned atomic.Bool   // true exactly when jobs not yet started are to be dropped
+	coming    atomic.Bool   // true exactly when a worker is on its way to the queue; changed with mu
 	drained   chan struct{} // closed when the pool is closed and no strand is active
 	drainOnce sync.Once
 
@@ -33,7 +34,6 @@ type Pool struct {
 	idle     []*worker // a stack: the one that worked last, whose stack and caches are warm, is on top
 	low      int       // the least length of idle since trim looked: so many were not needed
 	alive    int       // goroutines
-	coming   bool      // true exactly when a worker is on its way to the queue
 	trimming bool      // true exactly when trimmer is to fire
 	trimmer  *time.Timer
 }
@@ -115,6 +115,10 @@ func (p *Pool) Close(ctx context.Context) error {
 	p.mu.Unlock()
 	return err
 }
+
+// Coming reports whether a goroutine of the pool has been made runnable and has
+// not run yet.
+func (p *Pool) Coming() bool { return p.coming.Load() }
 
 // Stats returns the pool's present state.
 func (p *Pool) Stats() Stats {
