@@ -77,7 +77,11 @@ func (rx *receiver) done() {
 			rx.hc.detach()
 			rx.hc.mu.Unlock()
 		}
+		c, sv := rx.c, rx.sv
 		rx.drop()
+		if sv.srv.inShutdown.Load() {
+			sv.closeIdle(c)
+		}
 		return
 	}
 	if rx.hc == nil {
@@ -89,6 +93,10 @@ func (rx *receiver) done() {
 	rx.hc.mu.Unlock()
 	rx.hc.rx, rx.in, rx.first = rx, nil, false
 	rx.await()
+	if rx.sv.srv.inShutdown.Load() && !rx.timed {
+		rx.timed = true
+		rx.sv.closeIdle(rx.c)
+	}
 }
 
 // await sets the deadline of the rest of a message that has come in part.
@@ -266,9 +274,6 @@ func (rx *receiver) refuse(err error) bool {
 		status, text = e.Status, e.Reason
 	}
 	rx.sv.state(rx.c, http.StateActive)
-	if d := rx.sv.srv.WriteTimeout; d > 0 {
-		_ = rx.c.SetWriteDeadline(time.Now().Add(d))
-	}
 	return rx.fail(status, text)
 }
 
@@ -276,6 +281,11 @@ func (rx *receiver) refuse(err error) bool {
 func (rx *receiver) fail(status int, text string) bool {
 	rx.sv.counts[rx.c.Loop()].refused.Add(1)
 	rx.flush()
+	var end time.Time // whatever was left from the exchange before
+	if d := rx.sv.srv.WriteTimeout; d > 0 {
+		end = time.Now().Add(d)
+	}
+	_ = rx.c.SetWriteDeadline(end)
 	msg := strconv.Itoa(status) + " " + http.StatusText(status)
 	if text != "" {
 		msg += ": " + text

@@ -191,10 +191,13 @@ func (s *Server) start(l net.Listener, listen listenFunc) (*service, error) {
 	sv, err := s.begin(eng, l, listen)
 	s.mu.Lock()
 	s.starting--
-	unused := s.starting == 0 && len(s.services) == 0
+	var unused *sluice.Engine
+	if err != nil && s.starting == 0 && len(s.services) == 0 {
+		unused, s.own = s.own, nil
+	}
 	s.mu.Unlock()
-	if err != nil && unused {
-		_ = s.release()
+	if unused != nil {
+		_ = unused.Close()
 	}
 	return sv, err
 }
