@@ -286,3 +286,60 @@ func TestShutdownFindsRequestsBehindALoopHandlersAnswers(t *testing.T) {
 		}
 	})
 }
+
+func TestShutdownEndsWhatBecomesIdleMeanwhile(t *testing.T) {
+	const size = 12 << 20 // more than the kernel takes
+	eachWorld(t, func(t *testing.T, w *world) {
+		w.cfg.HighWater, w.cfg.LowWater = 256<<10, 64<<10
+		step := make(chan struct{})
+		st := w.serve(t, &httpd.Server{
+			LoopHandler: func(x *httpd.RequestCtx) bool {
+				_, _ = x.Write(make([]byte, size))
+				return string(x.Path()) == "/loop"
+			},
+			Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.WriteString(w, "x")
+				w.(http.Flusher).Flush()
+				<-step
+			}),
+		})
+		slow := st.narrow() // its LoopHandler waits for it
+		slow.send(ask("/loop"))
+		resp := slow.head("GET")
+		c := st.dial()
+		c.send(get)
+		promised := c.head("GET") // to keep the connection
+		before := st.bytesIn()
+		c.send("\r\n") // not the beginning of a request
+		st.arrived(int(before) + 2)
+		down := st.shutdown()
+		close(step)
+		if b, err := io.ReadAll(promised.Body); string(b) != "x" || err != nil {
+			t.Errorf("got %q, %v", b, err)
+		}
+		c.ended()
+		if n, err := io.Copy(io.Discard, resp.Body); n != size || err != nil {
+			t.Errorf("%d of %d bytes came, %v", n, size, err)
+		}
+		slow.ended()
+		_, _ = c.Close(), slow.Close()
+		if err := receive(t, "Shutdown", down); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestARefusalIsSentThoughTheDeadlineBeforeHasPassed(t *testing.T) {
+	eachDriver(t, func(t *testing.T, w *world) {
+		st := w.serve(t, &httpd.Server{WriteTimeout: soon, Handler: text("x")})
+		for status, request := range map[int]string{
+			http.StatusExpectationFailed: "POST / HTTP/1.1\r\nHost: h\r\nExpect: more\r\nContent-Length: 3\r\n\r\n",
+			http.StatusBadRequest:        "nonsense\r\n\r\n",
+		} {
+			c := st.dial()
+			c.exchange(get, "x")
+			time.Sleep(2 * soon)
+			c.refused(status, request)
+		}
+	})
+}
