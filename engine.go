@@ -107,6 +107,10 @@ func (e *Engine) Wait() error {
 	return ErrEngineClosed
 }
 
+// Config returns the engine's settings, with the defaults where New was given
+// zeros.
+func (e *Engine) Config() Config { return e.cfg }
+
 // Done returns a channel that is closed when the engine has ended, after which
 // Wait does not block.
 func (e *Engine) Done() <-chan struct{} { return e.ended }

@@ -249,8 +249,11 @@ func (l *eventLoop) beginClose(ch *chunk, i uint32, cause error) {
 	a.end(cause)
 	s.state = stateClosing
 	a.lastEnd = math.MaxInt64
-	if s.writeEnd != 0 && s.pending > 0 {
+	if s.writeEnd != 0 && (s.pending > 0 || s.writeEnd > l.time()) {
 		a.lastEnd = s.writeEnd
+	}
+	if s.pending > 0 {
+		a.left = int(s.pending) + l.drv.Unsent(int(s.fd))
 	}
 	s.writeEnd = min(l.deadline(l.eng.cfg.LingerTimeout), a.lastEnd)
 	s.readEnd = 0

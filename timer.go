@@ -188,7 +188,12 @@ func (l *eventLoop) closingDue(ch *chunk, i uint32, s *slot) {
 			a.left = left
 			s.writeEnd = min(l.deadline(l.eng.cfg.LingerTimeout), a.lastEnd)
 		}
-		if s.writeEnd <= l.now {
+		switch {
+		case s.writeEnd > l.now:
+		case s.pending == 0 && a.lastEnd <= l.now: // the kernel may go on without us
+			l.shut(ch, i, s, false)
+			return
+		default:
 			a.cause = ErrLingerTimeout
 			l.shut(ch, i, s, true)
 			return

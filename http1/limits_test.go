@@ -22,7 +22,7 @@ func TestLimits(t *testing.T) {
 		{http1.Limits{Line: 15}, "||GET /a HTTP/1.1|Host: a||", nil},
 		{http1.Limits{Line: 14}, "||GET /a HTTP/1.1|Host: a||", http1.ErrLineTooLong},
 		{http1.Limits{Line: 14}, "GET /a HTTP/1.12", http1.ErrLineTooLong},
-		{http1.Limits{Line: 14}, strings.Repeat("\x00", 30) + "|", http1.ErrLineTooLong},
+		{http1.Limits{Line: 14}, strings.Repeat("X", 30) + "|", http1.ErrLineTooLong},
 		{http1.Limits{Line: 15}, "GET /a HTTP/1.1|Long: " + strings.Repeat("a", 99) + "|Host: a||", nil},
 		{http1.Limits{Head: 28}, "GET /a HTTP/1.1|Host: a||", nil},
 		{http1.Limits{Head: 28}, "||GET /a HTTP/1.1|Host: a||GET /b HTTP/1.1|Host: b||", nil},

@@ -69,6 +69,9 @@ func (d *Decoder) lines(p []byte, w *work) (whole bool, e *Error) {
 		if e := w.cleanFields(p, limits); e != nil {
 			return false, e
 		}
+		if e := d.firstByte(p, w); e != nil {
+			return false, e
+		}
 		i := bytes.IndexByte(p[w.scan:], '\n')
 		end := len(p) // behind what there is of the line
 		if i >= 0 {
@@ -100,6 +103,18 @@ func (d *Decoder) lines(p []byte, w *work) (whole bool, e *Error) {
 			return false, e
 		}
 	}
+}
+
+// firstByte refuses what cannot begin a request at its first byte, since another
+// protocol's bytes, such as TLS's, may not have an end of line for long.
+func (d *Decoder) firstByte(p []byte, w *work) *Error {
+	if d.responses || w.seen&seenStart != 0 || int(w.next) >= len(p) {
+		return nil
+	}
+	if c := p[w.next]; class[c]&isToken == 0 && c != '\r' && c != '\n' {
+		return errMethod
+	}
+	return nil
 }
 
 // checkHead checks the size of a head of which bytes up to end are looked at;

@@ -2,8 +2,10 @@ package httpd
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -257,6 +259,9 @@ func (sv *service) OnHangup(c sluice.Conn, err error) {
 
 // OnClose forgets the connection.
 func (sv *service) OnClose(c sluice.Conn, err error) {
+	if errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, sluice.ErrIdleTimeout) {
+		sv.counts[c.Loop()].timedOut.Add(1)
+	}
 	hc, _ := c.Context().(*conn)
 	if hc == nil {
 		sv.state(c, http.StateClosed)

@@ -173,6 +173,9 @@ func (rx *receiver) next() bool {
 	_ = rx.in.Skip(n)
 	rx.rebase()
 	rx.collected, rx.timed = true, false
+	if rx.sv.srv.inShutdown.Load() { // the time that it set was the head's
+		_ = rx.c.SetReadDeadline(time.Time{})
+	}
 	return true
 }
 
@@ -184,10 +187,10 @@ func (rx *receiver) rebase() {
 }
 
 // collect decodes what has come of a body. It reports true when the request is
-// to be given to its handler: the body is whole or long enough to be streamed,
-// or the client may be waiting for an answer before it sends more.
+// to be given to its handler: the body is whole or to be streamed, since it is
+// long or the client may be waiting for an answer before it sends more.
 func (rx *receiver) collect() bool {
-	for rx.in.Len() > 0 && !rx.dec.Done() && len(rx.body) < collectMax {
+	for rx.in.Len() > 0 && !rx.dec.Done() {
 		data, n, err := rx.dec.Body(rx.in.Bytes())
 		if err != nil {
 			rx.refuse(err)
@@ -199,7 +202,7 @@ func (rx *receiver) collect() bool {
 		rx.body = append(rx.body, data...)
 		_ = rx.in.Skip(n)
 	}
-	return rx.dec.Done() || rx.head.Continue || rx.head.Chunked || len(rx.body) >= collectMax
+	return rx.dec.Done() || rx.head.Continue || rx.head.Chunked || rx.head.Length > collectMax
 }
 
 // dispatch gives a request to its handler. body is what has come of its body.

@@ -2,6 +2,7 @@ package httpd_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -155,25 +156,34 @@ func TestAnAnswerThatFailedInPartDoesNotPassForWhole(t *testing.T) {
 	})
 }
 
-func TestAnAnswerBeyondWriteLimitDoesNotPassForWhole(t *testing.T) {
-	eachDriver(t, func(t *testing.T, w *world) {
-		w.cfg = sluice.Config{HighWater: 256 << 10, WriteLimit: 256 << 10} // against the advice
-		st := w.handle(t, func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write(make([]byte, 32<<20)) })
-		c := st.narrow()
-		c.send(get)
-		resp := c.head("GET")
-		time.Sleep(quiet)
-		if n, err := io.Copy(io.Discard, resp.Body); n != 32<<20 && err == nil {
-			t.Errorf("%d bytes pass for %d", n, 32<<20)
+func TestAnEngineThatDoesNotSuitIsRefused(t *testing.T) {
+	for want, cfg := range map[string]sluice.Config{
+		"WriteLimit":  {HighWater: 1 << 20, WriteLimit: 1 << 20},
+		"ReadLimit":   {ReadLimit: 1 << 20},
+		"MaxHandlers": {},
+	} {
+		eng, err := sluice.New(cfg)
+		if err != nil {
+			t.Fatal(err)
 		}
-	})
+		s := &httpd.Server{Engine: eng}
+		if want == "MaxHandlers" {
+			s.MaxHandlers = 10
+		}
+		if _, err := s.Listen("tcp", "127.0.0.1:0"); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Listen: %v does not name %s", err, want)
+		}
+		if err := errors.Join(s.Close(), eng.Close()); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func TestAllOfALongPipelineIsAnsweredThoughTheFirstRequestTakesLong(t *testing.T) {
 	const n = 10_000
 	eachWorld(t, func(t *testing.T, w *world) {
 		step := make(chan struct{})
-		w.cfg.ReadLimit = 256 << 10
+		w.cfg.ReadLimit = 320 << 10
 		st := w.serve(t, &httpd.Server{MaxHeaderBytes: 64 << 10, Handler: paths{
 			"/": text("x"),
 			"/wait": func(w http.ResponseWriter, r *http.Request) {

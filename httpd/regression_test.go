@@ -336,10 +336,11 @@ func TestAStreamedBodyHasReadTimeoutWithoutReadHeaderTimeout(t *testing.T) {
 // handled.
 func TestABadChunkBehindWhatWasReadAheadLeavesTheHandlerItsTime(t *testing.T) {
 	eachDriver(t, func(t *testing.T, w *world) {
-		step := make(chan struct{})
+		step, begun := make(chan struct{}), make(chan struct{}, 1)
 		st := w.serve(t, &httpd.Server{ReadHeaderTimeout: soon, Handler: paths{
 			"/wait": func(w http.ResponseWriter, r *http.Request) { <-step },
 			"/bad": func(w http.ResponseWriter, r *http.Request) {
+				begun <- struct{}{}
 				_, err := io.Copy(io.Discard, r.Body)
 				if err == nil {
 					t.Error("reading gave no error")
@@ -349,13 +350,14 @@ func TestABadChunkBehindWhatWasReadAheadLeavesTheHandlerItsTime(t *testing.T) {
 			},
 		}})
 		c := st.dial()
-		body := strings.Repeat("3e8\r\n"+strings.Repeat("x", 1000)+"\r\n", 80) + "zz\r\n"
-		request := "POST /bad HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" + body
-		c.send(ask("/wait"), request)
+		body := strings.Repeat("3e8\r\n"+strings.Repeat("x", 1000)+"\r\n", 80)
+		c.send(ask("/wait"), "POST /bad HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"+body)
 		st.arrived(64 << 10)
 		time.Sleep(quiet) // for what else is read ahead
 		close(step)
 		c.expect(200, "")
+		receive(t, "the handler", begun)
+		c.send("zz\r\n")
 		c.expect(http.StatusTeapot, "bad\n")
 		c.ended()
 	})

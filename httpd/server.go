@@ -50,9 +50,9 @@ type Server struct {
 	// ReadTimeout.
 	ReadHeaderTimeout time.Duration
 
-	// WriteTimeout bounds the time from the end of the request's head to the
-	// end of the answer. 0 means no limit. When it has passed, the connection
-	// is cut off if bytes wait to be sent, otherwise writing fails.
+	// WriteTimeout bounds the time from when a request is given to its handler
+	// to the end of the answer. 0 means no limit. When it has passed, the
+	// connection is cut off if bytes wait to be sent, otherwise writing fails.
 	WriteTimeout time.Duration
 
 	// IdleTimeout closes a connection on which no byte came or left for so
@@ -69,9 +69,8 @@ type Server struct {
 	MaxBodyBytes int64
 
 	// MaxHandlers is the greatest number of handlers that run at one time;
-	// requests beyond it wait, and Engine.Stats tells how many
-	// (JobStats.Waiting). 0 means 65,536. With an Engine of one's own it is
-	// Config.Workers that counts.
+	// requests beyond it wait, and Stats tells how many. 0 means 65,536. It
+	// must be 0 if there is an Engine, whose Config.Workers counts then.
 	MaxHandlers int
 
 	// ConnState is called when a connection changes state, on the loop or on
@@ -94,9 +93,12 @@ type Server struct {
 
 	// Engine has the loops to serve on, shared with other servers; it stays
 	// open when the server closes, and is to be shut down after the server:
-	// it knows of handlers, not of answers that are still being sent. Its Config.WriteLimit must exceed its
-	// HighWater by 64 KiB and its ReadLimit MaxHeaderBytes. nil means an engine
-	// of the server's own.
+	// it knows of handlers, not of answers that are still being sent. Its
+	// Config.Workers, 256 for each processor unless it is set, bounds the
+	// handlers of all its servers, and a stream of events or a WebSocket whose
+	// handler does not return is one of them. Its WriteLimit must exceed its
+	// HighWater by 64 KiB, its ReadLimit MaxHeaderBytes by 256 KiB. nil means
+	// an engine of the server's own.
 	Engine *sluice.Engine
 
 	inShutdown   atomic.Bool
@@ -156,6 +158,11 @@ func (s *Server) Serve(l net.Listener) error {
 	sv, err := s.start(l, func(e *sluice.Engine, h sluice.Handler) (*sluice.Listener, error) { return e.ListenOn(l, h) })
 	if err != nil {
 		_ = l.Close()
+		switch l.(type) {
+		case *net.TCPListener, *net.UnixListener:
+		default: // what wraps one keeps the loops from its descriptor
+			err = fmt.Errorf("%w; give it what is wrapped, and leave TLS to a proxy in front", err)
+		}
 		return err
 	}
 	return sv.wait()
@@ -183,6 +190,9 @@ func (s *Server) start(l net.Listener, listen listenFunc) (*service, error) {
 	if s.MaxHeaderBytes < 0 || s.MaxBodyBytes < 0 || s.MaxHandlers < 0 {
 		return nil, fmt.Errorf("httpd: MaxHeaderBytes is %d, MaxBodyBytes %d, MaxHandlers %d; they must not be negative",
 			s.MaxHeaderBytes, s.MaxBodyBytes, s.MaxHandlers)
+	}
+	if err := s.checkEngine(); err != nil {
+		return nil, err
 	}
 	eng, err := s.engine()
 	if err != nil {
@@ -231,6 +241,25 @@ func (s *Server) begin(eng *sluice.Engine, l net.Listener, listen listenFunc) (*
 	sv.stop()
 	sv.ln.Each(sv.abort)
 	return nil, err
+}
+
+// checkEngine reports what of an Engine's settings does not suit the server's.
+func (s *Server) checkEngine() error {
+	if s.Engine == nil {
+		return nil
+	}
+	cfg := s.Engine.Config()
+	switch {
+	case s.MaxHandlers != 0:
+		return errors.New("httpd: MaxHandlers is set beside Engine; set its Config.Workers instead")
+	case cfg.WriteLimit < cfg.HighWater+2*pieceMax:
+		return fmt.Errorf("httpd: the Engine's Config.WriteLimit is %d; it must be at least %d, its HighWater and 64 KiB",
+			cfg.WriteLimit, cfg.HighWater+2*pieceMax)
+	case cfg.ReadLimit < s.maxHeaderBytes()+4*readAhead:
+		return fmt.Errorf("httpd: the Engine's Config.ReadLimit is %d; it must be at least %d, MaxHeaderBytes and 256 KiB",
+			cfg.ReadLimit, s.maxHeaderBytes()+4*readAhead)
+	}
+	return nil
 }
 
 // add makes Shutdown and Close see sv, unless they came first.

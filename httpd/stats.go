@@ -2,32 +2,41 @@ package httpd
 
 import "sync/atomic"
 
-// Stats is a snapshot of a server's counters. How many handlers run and how
-// many requests wait for one is in the Jobs of sluice.Engine.Stats.
+// Stats is a snapshot of a server's counters.
 type Stats struct {
 	Conns    int64 // connections at present, hijacked ones included
 	Hijacked int64 // connections at present that handlers have hijacked
 	Requests int64 // requests received
 	Refused  int64 // messages that were refused as malformed or beyond a limit
+	TimedOut int64 // connections that ReadHeaderTimeout, ReadTimeout or WriteTimeout ended
+
+	// Handlers and Waiting are those of the engine, of all its servers: how
+	// many handlers run at present, and how many connections have a request
+	// that waits for one to return.
+	Handlers int
+	Waiting  int
 }
 
 // counts are those of one loop, on a cache line of their own.
 type counts struct {
-	requests, refused atomic.Int64
-	_                 [48]byte
+	requests, refused, timedOut atomic.Int64
+	_                           [40]byte
 }
 
 // Stats returns the server's counters. Any goroutine may call it.
 func (s *Server) Stats() Stats {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	var st Stats
-	for _, sv := range s.services {
+	for i, sv := range s.all() {
 		st.Conns += sv.open.Load()
 		st.Hijacked += sv.hijacked.Load()
-		for i := range sv.counts {
-			st.Requests += sv.counts[i].requests.Load()
-			st.Refused += sv.counts[i].refused.Load()
+		for j := range sv.counts {
+			st.Requests += sv.counts[j].requests.Load()
+			st.Refused += sv.counts[j].refused.Load()
+			st.TimedOut += sv.counts[j].timedOut.Load()
+		}
+		if i == 0 {
+			jobs := sv.eng.Stats().Jobs
+			st.Handlers, st.Waiting = jobs.Running, jobs.Waiting
 		}
 	}
 	return st

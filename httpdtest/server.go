@@ -1,6 +1,7 @@
 // Package httpdtest runs an httpd.Server on the loopback interface for tests,
-// in the manner of net/http/httptest: a suite written for httptest.NewServer
-// runs against httpd with the name of the package changed.
+// in the manner of net/http/httptest: what a suite does with httptest.NewServer,
+// URL, Client, Config and Close, it does with the same names here. Listener is
+// a *sluice.Listener and set by Start; servers of TLS are to come.
 //
 //	srv := httpdtest.NewServer(handler)
 //	defer srv.Close()

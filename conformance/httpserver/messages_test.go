@@ -223,6 +223,11 @@ var allowed = []struct {
 		},
 	},
 	{
+		"no request", "what cannot begin a request is refused at its first byte; net/http waits for its line, and then for nothing", func(d disagreement) bool {
+			return d.shared == len(d.got.requests) && d.shared == len(d.want.requests) && d.got.refused() && !d.want.refused()
+		},
+	},
+	{
 		"another status", "both refuse the same", func(d disagreement) bool {
 			return d.shared == len(d.got.requests) && d.shared == len(d.want.requests) && d.got.refused() && d.want.refused()
 		},

@@ -264,14 +264,19 @@ func (g *gauge) count(_ net.Conn, state http.ConnState) {
 func (g *gauge) serveMeanwhile(t *testing.T, s *site, stop <-chan bool) {
 	const slow = 200
 	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: bound}
-	cut := false
+	cut, failed := false, 0
 	for n := int64(1); ; n++ {
-		resp, err := c.Get(s.url + "/hello")
-		if err != nil {
-			t.Errorf("meanwhile: %v", err)
+		// On a loaded machine the limit of a second may hit this one, too.
+		switch resp, err := c.Get(s.url + "/hello"); {
+		case err == nil:
+			resp.Body.Close()
+			failed = 0
+		case failed == 2:
+			t.Errorf("meanwhile, three times in a row: %v", err)
 			return
+		default:
+			failed++
 		}
-		resp.Body.Close()
 		others, open := g.opened.Load()-n, g.opened.Load()-g.closed.Load()
 		cut = cut || others >= slow && open < slow/10
 		select {
