@@ -63,6 +63,7 @@ func newEngine(cfg Config, sys driver.System, start func(*eventLoop)) (*Engine, 
 		start:     start,
 	}
 	e.jobs = workers.New(cfg.Workers, workerIdle, e.jobPanicked)
+	e.jobs.LogFull = e.jobsFull
 	for i := range cfg.Loops {
 		l, err := newLoop(e, i)
 		if err != nil {
@@ -250,6 +251,12 @@ func (e *Engine) ask(fd int) (n int) {
 
 // Driver returns the name of the driver in use, such as "epoll".
 func (e *Engine) Driver() string { return e.sys.Name() }
+
+// jobsFull logs that offloaded jobs wait for others to return.
+func (e *Engine) jobsFull() {
+	e.cfg.Logger.Warn("sluice: jobs wait, because as many run as Config.Workers allows", "workers", e.cfg.Workers,
+		"waiting", e.jobs.Stats().Waiting)
+}
 
 // jobPanicked logs the panic of an offloaded job outside a connection's own
 // guard.

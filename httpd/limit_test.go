@@ -115,6 +115,10 @@ func TestMaxHandlersBoundsWhatRunsAndTheRestWaits(t *testing.T) {
 			jobs := st.eng.Stats().Jobs
 			return jobs.Running == most && jobs.Waiting == all-most
 		})
+		if s := st.Stats(); s.Handlers != most || s.Waiting != all-most {
+			t.Errorf("%+v", s)
+		}
+		st.log.expect(t, "jobs wait")
 		time.Sleep(quiet)
 		if len(begun) > 0 {
 			t.Errorf("%d more handlers run", len(begun))

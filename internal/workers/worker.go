@@ -42,6 +42,9 @@ func (p *Pool) summon() {
 		p.alive++
 		p.coming.Store(true)
 		go p.work(&worker{wake: make(chan bool, 1), coming: true})
+	} else if now := time.Now(); p.LogFull != nil && now.Sub(p.full) >= time.Minute {
+		p.full = now
+		go p.LogFull()
 	}
 }
 

@@ -22,6 +22,11 @@ type Pool struct {
 	idleTime time.Duration
 	logPanic func(v any, stack []byte)
 
+	// LogFull, if it is not nil, is called, in a goroutine of its own and once
+	// a minute at most, when work waits and no goroutine may be added. It is to
+	// be set before the first job.
+	LogFull func()
+
 	active    atomic.Int64  // strands that are active
 	closed    atomic.Bool   // true exactly when no job is accepted any more
 	abandoned atomic.Bool   // true exactly when jobs not yet started are to be dropped
@@ -34,6 +39,7 @@ type Pool struct {
 	idle     []*worker // a stack: the one that worked last, whose stack and caches are warm, is on top
 	low      int       // the least length of idle since trim looked: so many were not needed
 	alive    int       // goroutines
+	full     time.Time // when LogFull was called
 	trimming bool      // true exactly when trimmer is to fire
 	trimmer  *time.Timer
 }
