@@ -162,18 +162,20 @@ func TestAJobUnderWayHidesNoDeadline(t *testing.T) {
 			s := newStepped(t, Config{IdleTimeout: 2 * time.Second})
 			l := s.eng.loops[0]
 			var c Conn
-			step, hungUp := make(chan struct{}), errTest
+			started, step, hungUp := make(chan struct{}), make(chan struct{}), errTest
 			closed := make(chan error, 1)
 			p := s.connect(Funcs{
 				Open: func(opened Conn) {
 					c = opened
 					_, _ = c.Write(make([]byte, tc.size))
 					tc.set(c)
-					_ = c.Offload(func(Conn) { <-step })
+					_ = c.Offload(func(Conn) { close(started); <-step })
 				},
 				Hangup: func(c Conn, err error) { hungUp = err },
 				Close:  func(c Conn, err error) { closed <- err },
 			})
+			s.settle()
+			receive(t, "the job to start", started) // one that has not is dropped
 			for range 10 {
 				s.advance(limit)
 				if at, ok := l.deadlines.Next(); ok && at <= l.time() {
