@@ -171,7 +171,7 @@ func TestOnHangupDoesNotWaitForTheConnectionToEnd(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStepped(t, Config{})
-			conns, hangup, closed := make(chan Conn, 1), make(chan struct{}), make(chan error, 1)
+			conns, started, hangup, closed := make(chan Conn, 1), make(chan struct{}), make(chan struct{}), make(chan error, 1)
 			p := s.connect(Funcs{
 				Open:   func(c Conn) { conns <- c },
 				EOF:    func(Conn) {},
@@ -179,8 +179,9 @@ func TestOnHangupDoesNotWaitForTheConnectionToEnd(t *testing.T) {
 				Close:  func(_ Conn, err error) { closed <- err },
 			})
 			c := receive(t, "OnOpen", conns)
-			_ = c.Offload(func(Conn) { <-hangup })
+			_ = c.Offload(func(Conn) { close(started); <-hangup })
 			s.settle()
+			receive(t, "the job to start", started) // one that has not is dropped
 			end(c, p)
 			s.settle()
 			receive(t, "OnHangup", hangup)
