@@ -1,14 +1,16 @@
-// Package child starts this program again as a process of its own, bound to
-// one core, and makes sure that it ends.
+// Package child starts a program, this one again or another, as a process of
+// its own that is bound to some cores, and makes sure that it ends.
 package child
 
 import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -31,30 +33,38 @@ func Say(word, text string) {
 // Process is a running child.
 type Process struct {
 	cmd  *exec.Cmd
+	in   io.Writer
 	out  *output
 	done chan struct{} // closed once the child has ended and its output is read
 }
 
-// Start runs this program with args on the given core. The child's runtime
-// sees one processor. Its standard input stays open and empty. It is killed
-// when ctx ends, and when this process does.
-func Start(ctx context.Context, core int, args ...string) (*Process, error) {
+// self is this program's file.
+const self = "/proc/self/exe"
+
+// Self returns the command line of this program with args.
+func Self(args ...string) []string { return append([]string{self}, args...) }
+
+// Start runs a command on the given cores. If it is a Go program its runtime
+// sees as many processors. It is killed when ctx ends, and when this process
+// does.
+func Start(ctx context.Context, cores []int, command []string) (*Process, error) {
 	p := &Process{
-		cmd:  exec.CommandContext(ctx, "/proc/self/exe", args...),
+		cmd:  exec.CommandContext(ctx, command[0], command[1:]...),
 		out:  &output{said: make(chan string, 4)},
 		done: make(chan struct{}),
 	}
-	p.cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
+	p.cmd.Env = append(os.Environ(), "GOMAXPROCS="+strconv.Itoa(len(cores)))
 	p.cmd.Stdout = p.out
 	p.cmd.Stderr = p.out
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if _, err := p.cmd.StdinPipe(); err != nil { // cmd keeps and closes it
+	var err error
+	if p.in, err = p.cmd.StdinPipe(); err != nil { // cmd closes it
 		return nil, err
 	}
 	failed := make(chan error)
-	forker() <- func() { failed <- startOn(core, p.cmd) }
+	forker() <- func() { failed <- startOn(cores, p.cmd) }
 	if err := <-failed; err != nil {
-		return nil, fmt.Errorf("start %s: %w", strings.Join(args, " "), err)
+		return nil, fmt.Errorf("start %s: %w", p.name(), err)
 	}
 	go func() {
 		p.cmd.Wait() // reads all output; the state it found stays in cmd
@@ -64,8 +74,13 @@ func Start(ctx context.Context, core int, args ...string) (*Process, error) {
 	return p, nil
 }
 
+// name is what messages call the child.
+func (p *Process) name() string {
+	return strings.TrimPrefix(strings.Join(p.cmd.Args, " "), self+" ")
+}
+
 // forker returns the way to the goroutine that starts every child. It keeps a
-// thread of its own, for good: a child inherits the core of the thread that
+// thread of its own, for good: a child inherits the cores of the thread that
 // forks it, and is told of its parent's death when that thread ends.
 var forker = sync.OnceValue(func() chan<- func() {
 	jobs := make(chan func())
@@ -78,11 +93,13 @@ var forker = sync.OnceValue(func() chan<- func() {
 	return jobs
 })
 
-func startOn(core int, cmd *exec.Cmd) error {
+func startOn(cores []int, cmd *exec.Cmd) error {
 	var set unix.CPUSet
-	set.Set(core)
+	for _, core := range cores {
+		set.Set(core)
+	}
 	if err := unix.SchedSetaffinity(0, &set); err != nil {
-		return fmt.Errorf("bind to core %d: %w", core, err)
+		return fmt.Errorf("bind to cores %v: %w", cores, err)
 	}
 	return cmd.Start()
 }
@@ -104,7 +121,7 @@ func (p *Process) Await(ctx context.Context, word string) (string, error) {
 				return text, nil
 			}
 		case <-ctx.Done():
-			return "", fmt.Errorf("%s: no %q: %w", p.cmd.Args[1], word, ctx.Err())
+			return "", fmt.Errorf("%s: no %q: %w", p.name(), word, ctx.Err())
 		}
 	}
 }
@@ -114,7 +131,13 @@ func (p *Process) Ended() <-chan struct{} { return p.done }
 
 // Err says how the child ended. To be called after that only.
 func (p *Process) Err() error {
-	return fmt.Errorf("%s: %v: %s", strings.Join(p.cmd.Args[1:], " "), p.cmd.ProcessState, p.out.rest())
+	return fmt.Errorf("%s: %v: %s", p.name(), p.cmd.ProcessState, p.out.rest())
+}
+
+// Tell writes a line to the child's standard input.
+func (p *Process) Tell(line string) error {
+	_, err := io.WriteString(p.in, line+"\n")
+	return err
 }
 
 // Signal sends the child a signal.

@@ -1,6 +1,7 @@
 package child
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"os"
@@ -28,8 +29,12 @@ var roles = map[string]func(){
 		cores, _ := proc.Cores()
 		Say("bound", fmt.Sprint(cores))
 	},
+	"answer": func() {
+		line, _ := bufio.NewReader(os.Stdin).ReadString('\n')
+		Say("heard", strings.TrimSpace(line))
+	},
 	"parent": func() {
-		p, err := Start(context.Background(), firstCore(), "idle")
+		p, err := Start(context.Background(), []int{firstCore()}, Self("idle"))
 		if err != nil {
 			panic(err)
 		}
@@ -58,7 +63,7 @@ func start(t *testing.T, core int, role string) (*Process, context.Context) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	t.Cleanup(cancel)
-	p, err := Start(ctx, core, role)
+	p, err := Start(ctx, []int{core}, Self(role))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,4 +146,25 @@ func running(pid int) bool {
 	}
 	_, state, _ := strings.Cut(string(stat), ") ")
 	return !strings.HasPrefix(state, "Z") && !strings.HasPrefix(state, "X")
+}
+
+func TestAChildHearsWhatItIsTold(t *testing.T) {
+	p, ctx := start(t, firstCore(), "answer")
+	if err := p.Tell("go"); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := p.Await(ctx, "heard"); err != nil || text != "go" {
+		t.Errorf("it heard %q: %v", text, err)
+	}
+}
+
+func TestAnotherProgramIsNamedWithItsArguments(t *testing.T) {
+	p, err := Start(context.Background(), []int{firstCore()}, []string{"false", "argument"})
+	if err != nil {
+		t.Skip("there is no program false: ", err)
+	}
+	<-p.Ended()
+	if text := p.Err().Error(); !strings.HasPrefix(text, "false argument: ") {
+		t.Errorf("got %q", text)
+	}
 }
