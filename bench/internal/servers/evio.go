@@ -4,7 +4,7 @@ import "github.com/tidwall/evio"
 
 func evioEcho(addr string) error {
 	var events evio.Events
-	events.NumLoops = 1
+	events.NumLoops = Loops()
 	events.Opened = func(evio.Conn) ([]byte, evio.Options, evio.Action) {
 		// Data's answer is copied before the next read.
 		return nil, evio.Options{ReuseInputBuffer: true}, evio.None

@@ -15,7 +15,7 @@ func (gevHandler) OnMessage(_ *gev.Connection, _ any, in []byte) any {
 }
 
 func gevEcho(addr string) error {
-	s, err := gev.NewServer(gevHandler{}, gev.Network("tcp"), gev.Address(addr), gev.NumLoops(1))
+	s, err := gev.NewServer(gevHandler{}, gev.Network("tcp"), gev.Address(addr), gev.NumLoops(Loops()))
 	if err != nil {
 		return err
 	}

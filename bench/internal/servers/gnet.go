@@ -16,5 +16,5 @@ func (*gnetHandler) OnTraffic(c gnet.Conn) gnet.Action {
 }
 
 func gnetEcho(addr string) error {
-	return gnet.Run(new(gnetHandler), "tcp4://"+addr, gnet.WithNumEventLoop(1))
+	return gnet.Run(new(gnetHandler), "tcp4://"+addr, gnet.WithNumEventLoop(Loops()))
 }

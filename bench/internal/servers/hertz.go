@@ -12,7 +12,7 @@ import (
 )
 
 func hertzHTTP(addr string) error {
-	if err := netpoll.SetNumLoops(1); err != nil {
+	if err := netpoll.SetNumLoops(Loops()); err != nil {
 		return err
 	}
 	h := server.New(

@@ -8,24 +8,8 @@ import (
 	"strconv"
 )
 
-// HTTP holds, by name, the servers that answer PlainPath and WorkPath. Each
-// listens on addr, an IPv4 address and port, and returns only with an error.
-// Their answers have the same status, header fields and body.
-var HTTP = map[string]func(addr string) error{
-	NetHTTP:  netHTTP,
-	FastHTTP: fastHTTP,
-	"hertz":  hertzHTTP,
-	"nbhttp": nbHTTP,
-}
-
-// The servers that others are compared with: what everybody has, and what
-// those take who want more speed.
-const (
-	NetHTTP  = "nethttp"
-	FastHTTP = "fasthttp"
-)
-
-// What the servers answer to.
+// What the HTTP servers answer to. Their answers have the same status, header
+// fields and body.
 const (
 	PlainPath = "/plaintext" // a greeting
 	WorkPath  = "/work"      // a loop of as many steps as the query's n says, then 1 KB

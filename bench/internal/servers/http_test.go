@@ -26,11 +26,3 @@ func TestBodiesOfTheRightAnswers(t *testing.T) {
 		}
 	}
 }
-
-func TestNoTwoServersHaveTheSameName(t *testing.T) {
-	for name := range HTTP {
-		if Echo[name] != nil {
-			t.Errorf("%s is an echo server and an HTTP server", name)
-		}
-	}
-}

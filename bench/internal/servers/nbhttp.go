@@ -17,7 +17,7 @@ func nbHTTP(addr string) error {
 	engine := nbhttp.NewEngine(nbhttp.Config{
 		Network: "tcp",
 		Addrs:   []string{addr},
-		NPoller: 1,
+		NPoller: Loops(),
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			// It chunks a body whose length it is not told.
 			length := plainLength

@@ -7,7 +7,7 @@ import (
 )
 
 func netpollEcho(addr string) error {
-	if err := netpoll.SetNumLoops(1); err != nil {
+	if err := netpoll.SetNumLoops(Loops()); err != nil {
 		return err
 	}
 	l, err := netpoll.CreateListener("tcp", addr)

@@ -5,34 +5,39 @@ import (
 	"github.com/sluice-go/sluice/buffer"
 )
 
-// The name alone stands for what Sluice chooses by itself; "sluice-epoll" and
-// so on stand for one of the drivers that this system has, and "sluice-main" for
-// a main loop that accepts for the other.
-func init() {
-	Echo["sluice"] = func(addr string) error { return sluiceEcho(sluice.Config{}, addr) }
-	Echo["sluice-main"] = func(addr string) error { return sluiceEcho(sluice.Config{Accept: sluice.AcceptMain}, addr) }
+// sluiceDrivers returns a server for each driver that this system has;
+// "sluice" is the one that Sluice chooses by itself.
+func sluiceDrivers() []Server {
+	var all []Server
 	for _, driver := range sluice.Drivers() {
-		Echo["sluice-"+driver] = func(addr string) error { return sluiceEcho(sluice.Config{Driver: driver}, addr) }
+		all = append(all, Server{
+			Name: "sluice-" + driver, Protocol: Echo, Variant: true, Serve: sluiceEcho(sluice.Config{Driver: driver}),
+			About: "Sluice with its driver " + driver + ".",
+		})
 	}
+	return all
 }
 
-func sluiceEcho(cfg sluice.Config, addr string) error {
-	cfg.Loops = 1
-	engine, err := sluice.New(cfg)
-	if err != nil {
-		return err
-	}
-	_, err = engine.Listen("tcp4", addr, sluice.Funcs{Data: func(c sluice.Conn, in *buffer.LinkBuffer) {
-		p, err := in.Next(in.Len())
-		if err == nil {
-			_, err = c.Write(p)
-		}
+// sluiceEcho returns an echo server with settings of its own. A loop for each
+// processor is the default.
+func sluiceEcho(cfg sluice.Config) func(addr string) error {
+	return func(addr string) error {
+		engine, err := sluice.New(cfg)
 		if err != nil {
-			c.Abort()
+			return err
 		}
-	}})
-	if err != nil {
-		return err
+		_, err = engine.Listen("tcp4", addr, sluice.Funcs{Data: func(c sluice.Conn, in *buffer.LinkBuffer) {
+			p, err := in.Next(in.Len())
+			if err == nil {
+				_, err = c.Write(p)
+			}
+			if err != nil {
+				c.Abort()
+			}
+		}})
+		if err != nil {
+			return err
+		}
+		return engine.Wait()
 	}
-	return engine.Wait()
 }

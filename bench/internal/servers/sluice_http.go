@@ -8,11 +8,6 @@ import (
 	"github.com/sluice-go/sluice/httpd"
 )
 
-func init() {
-	HTTP["sluice-http"] = sluiceHTTP
-	HTTP["sluice-native"] = sluiceNative
-}
-
 // sluiceHTTP is httpd with the handler that net/http has.
 func sluiceHTTP(addr string) error {
 	s := &httpd.Server{Addr: addr, Handler: http.HandlerFunc(handler)}
