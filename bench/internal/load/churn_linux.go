@@ -11,16 +11,19 @@ import (
 // linger in TIME_WAIT.
 const churnSources = 250
 
-// Churn opens a connection, makes one exchange, closes it and begins again, on
+// Churn calls ready, as Loop does, opens a connection, makes one exchange, closes it and begins again, on
 // cfg.Conns connections at a time. A request is a whole such life; its latency
 // lasts from before the connecting to the end of the reply.
-func Churn(cfg Config) (Result, error) {
+func Churn(cfg Config, ready func() error) (Result, error) {
 	g, err := newGenerator(cfg)
 	if err != nil {
 		return Result{}, err
 	}
 	defer g.close()
-	opened := 0
+	if err := ready(); err != nil {
+		return Result{}, err
+	}
+	opened := cfg.First
 	open := func(i int) {
 		opened++
 		began := g.now()

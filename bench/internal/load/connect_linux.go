@@ -25,8 +25,8 @@ func (g *generator) connectAll() error {
 			return err
 		}
 		g.conns[i].fd = fd
-		if i >= connsPerSource {
-			err = bindSource(fd, 1+i/connsPerSource)
+		if source := g.cfg.source(i); source > 1 {
+			err = bindSource(fd, source)
 		}
 		err = errors.Join(err,
 			unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &timeout),
@@ -40,6 +40,10 @@ func (g *generator) connectAll() error {
 	}
 	return nil
 }
+
+// source returns the number of the loopback address that connection i comes
+// from.
+func (cfg Config) source(i int) int { return 1 + (cfg.First+i)/connsPerSource }
 
 func (g *generator) socket(flags int) (int, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|flags, 0)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
 	"golang.org/x/sys/unix"
 )
 
@@ -17,12 +16,6 @@ const (
 	patience = 2 * time.Second
 	// tooManyErrors ends a run that has nothing to tell any more.
 	tooManyErrors = 1000
-)
-
-// The latencies that are told apart, in nanoseconds, to two decimal digits.
-const (
-	minLatency = int64(time.Microsecond)
-	maxLatency = int64(time.Minute)
 )
 
 var (
@@ -83,7 +76,7 @@ type generator struct {
 	ending    bool  // true exactly when no new exchange is to begin
 	received  int64 // bytes since the beginning
 	requests  int64 // answers since the measuring began
-	latencies *hdrhistogram.Histogram
+	latencies Histogram
 	result    Result
 }
 
@@ -96,7 +89,7 @@ func newGenerator(cfg Config) (*generator, error) {
 	if cfg.HTTP != nil {
 		talk, err = newAnswers(cfg)
 	} else {
-		talk = newMessages(cfg.Size)
+		talk = newMessages(cfg.Size, cfg.First)
 	}
 	if err != nil {
 		return nil, err
@@ -115,7 +108,7 @@ func newGenerator(cfg Config) (*generator, error) {
 		in:        make([]byte, readSize),
 		events:    make([]unix.EpollEvent, 256),
 		epoch:     time.Now(),
-		latencies: hdrhistogram.New(minLatency, maxLatency, 2),
+		latencies: newHistogram(),
 	}
 	talk.giveBack()
 	g.reply = talk.owed(g.size)
@@ -217,8 +210,7 @@ func (g *generator) receive(i int) {
 	c.received += n
 	g.received += int64(n)
 	if answers := c.received/g.talk.answerSize() - before/g.talk.answerSize(); answers > 0 {
-		latency := max(minLatency, min(maxLatency, int64(g.now()-c.began)))
-		g.latencies.RecordValues(latency, int64(answers))
+		g.latencies.record(g.now()-c.began, answers)
 		g.requests += int64(answers)
 	}
 	if c.received < g.reply {

@@ -81,7 +81,7 @@ func TestRightAnswersAreTaken(t *testing.T) {
 	}
 	for name, serve := range tests {
 		for _, pipeline := range []int{1, 16} {
-			r, err := Loop(shortHTTP(startPlanted(t, serve), pipeline))
+			r, err := Loop(shortHTTP(startPlanted(t, serve), pipeline), atOnce)
 			if err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
@@ -133,7 +133,7 @@ func TestWrongAnswersAreNoticed(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel() // some wait for what never comes
 			for _, pipeline := range []int{1, 3} {
-				r, err := Loop(shortHTTP(startPlanted(t, answering(tt.change)), pipeline))
+				r, err := Loop(shortHTTP(startPlanted(t, answering(tt.change)), pipeline), atOnce)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -164,7 +164,7 @@ func TestServersThatAnswerWrongFromTheStartAreRefused(t *testing.T) {
 				fmt.Fprint(c, strings.Replace(rightAnswer(), change[0], change[1], 1))
 			}
 		})
-		if r, err := Loop(shortHTTP(addr, 1)); err == nil {
+		if r, err := Loop(shortHTTP(addr, 1), atOnce); err == nil {
 			t.Errorf("%s: no error, %+v", name, r)
 		}
 	}

@@ -17,6 +17,8 @@ const (
 	minSize     = headerSize // bytes
 	maxSize     = 16 << 20   // bytes
 	maxPipeline = 1000       // requests
+	maxConns    = 2_000_000  // connections of all client processes together
+	maxTime     = time.Hour  // of the warm-up and of the measured time, each
 	// spareFiles is what the process needs besides its connections.
 	spareFiles = 32
 )
@@ -27,6 +29,7 @@ type Config struct {
 	ServerPID int           // the server's process, whose processor time is taken
 	Cores     []int         // the cores of server and client, for telling noise
 	Conns     int           // connections open at a time
+	First     int           // how many connections other client processes have before this one's
 	Size      int           // bytes of a message to an echo server
 	HTTP      *HTTP         // what to ask an HTTP server for; nil for an echo server
 	WarmUp    time.Duration // before the measured time
@@ -40,30 +43,19 @@ type HTTP struct {
 	Pipeline int    // requests sent at a time on a connection
 }
 
-// Result is what was measured. Requests and the times are those of the
-// measured time alone, errors those of the whole run.
-type Result struct {
-	Requests   int64
-	Errors     int64
-	FirstError string
-	Elapsed    time.Duration
-	ServerCPU  time.Duration // processor time of the server
-	ClientCPU  time.Duration // processor time of this process
-	Noise      float64       // share of the cores that others used, 0 to 1
-	P50        time.Duration
-	P99        time.Duration
-	Max        time.Duration
-	Resident   int64 // the server's resident memory at the end, in bytes
+// Split returns the configs of several client processes that do together what
+// cfg says.
+func (cfg Config) Split(processes int) []Config {
+	processes = max(1, min(processes, cfg.Conns))
+	parts := make([]Config, processes)
+	for i := range parts {
+		from, to := i*cfg.Conns/processes, (i+1)*cfg.Conns/processes
+		parts[i] = cfg
+		parts[i].First = cfg.First + from
+		parts[i].Conns = to - from
+	}
+	return parts
 }
-
-// Rate returns the requests per second.
-func (r Result) Rate() float64 { return float64(r.Requests) / r.Elapsed.Seconds() }
-
-// CPUPerRequest returns the server's processor time per request.
-func (r Result) CPUPerRequest() time.Duration { return r.ServerCPU / time.Duration(max(r.Requests, 1)) }
-
-// ClientLoad returns the share of its core that the client used, 0 to 1.
-func (r Result) ClientLoad() float64 { return r.ClientCPU.Seconds() / r.Elapsed.Seconds() }
 
 // check returns the server's address, or why cfg cannot be followed.
 func (cfg Config) check() (*unix.SockaddrInet4, error) {
@@ -80,24 +72,35 @@ func (cfg Config) check() (*unix.SockaddrInet4, error) {
 	if cfg.HTTP != nil && (cfg.HTTP.Pipeline < 1 || cfg.HTTP.Pipeline > maxPipeline) {
 		return nil, fmt.Errorf("%d requests at a time, want 1 to %d", cfg.HTTP.Pipeline, maxPipeline)
 	}
+	if cfg.WarmUp < 0 || cfg.WarmUp > maxTime || cfg.Measure < 0 || cfg.Measure > maxTime {
+		return nil, fmt.Errorf("a warm-up of %v and %v of measuring, want 0 to %v each", cfg.WarmUp, cfg.Measure, maxTime)
+	}
+	if cfg.First < 0 || cfg.First > maxConns-cfg.Conns {
+		return nil, fmt.Errorf("connections from number %d on, want numbers from 0 to %d", cfg.First, maxConns)
+	}
 	var files unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
 		return nil, fmt.Errorf("getrlimit: %w", err)
 	}
 	if most := int(files.Cur) - spareFiles; cfg.Conns < 1 || cfg.Conns > most {
-		return nil, fmt.Errorf("%d connections, want 1 to %d (the limit of open files)", cfg.Conns, most)
+		return nil, fmt.Errorf("%d connections, want 1 to %d: the limit of open files, to be raised by ulimit -n, or use more client processes", cfg.Conns, most)
 	}
 	return &unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()}, nil
 }
 
-// Loop opens all connections, makes one exchange on each, keeps them busy for
-// the warm-up and the measured time, and waits for the last replies.
-func Loop(cfg Config) (Result, error) {
+// Loop opens all connections, makes one exchange on each, calls ready, keeps
+// them busy for the warm-up and the measured time, and waits for the last
+// replies. Several client processes begin together if ready returns when all
+// of them have called it.
+func Loop(cfg Config, ready func() error) (Result, error) {
 	g, err := greeted(cfg)
 	if err != nil {
 		return Result{}, err
 	}
 	defer g.close()
+	if err := ready(); err != nil {
+		return Result{}, err
+	}
 	g.answered = g.start
 	for i := range g.conns {
 		if g.conns[i].fd >= 0 {

@@ -7,8 +7,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/sluice-go/sluice/bench/internal/servers"
 )
 
 // short is a Config that is quick to follow.
@@ -23,29 +21,11 @@ func short(addr string) Config {
 	}
 }
 
-// startFloor starts the floor server for the rest of the test process.
-func startFloor(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
-	go func() {
-		t.Errorf("server ended: %v", servers.Echo[servers.Floor](addr))
-	}()
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
-		c, err := net.Dial("tcp4", addr)
-		if err == nil {
-			c.Close()
-			return addr
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-	}
-}
+// echo is a server that makes no mistake.
+func echo(c net.Conn) { io.Copy(c, c) }
+
+// atOnce is the ready of a client that is alone.
+func atOnce() error { return nil }
 
 // startPlanted serves every connection with serve until the test ends.
 func startPlanted(t *testing.T, serve func(c net.Conn)) string {
@@ -71,20 +51,20 @@ func startPlanted(t *testing.T, serve func(c net.Conn)) string {
 }
 
 func TestRunsDeliverRequestsWithoutErrors(t *testing.T) {
-	addr := startFloor(t)
-	runs := map[string]func(Config) (Result, error){"loop": Loop, "churn": Churn}
+	addr := startPlanted(t, echo)
+	runs := map[string]func(Config, func() error) (Result, error){"loop": Loop, "churn": Churn}
 	for name, run := range runs {
 		for _, size := range []int{minSize, 1024, 3 << 20} {
 			cfg := short(addr)
 			cfg.Size = size
-			r, err := run(cfg)
+			r, err := run(cfg, atOnce)
 			if err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
 			if r.Requests == 0 || r.Errors != 0 {
 				t.Errorf("%s of %d bytes: %d requests, %d errors (%s)", name, size, r.Requests, r.Errors, r.FirstError)
 			}
-			if r.Requests > 0 && (r.P50 <= 0 || r.P99 < r.P50 || r.Max < r.P99 || r.ServerCPU <= 0 || r.Resident <= 0) {
+			if r.Requests > 0 && (r.P50 <= 0 || r.P99 < r.P50 || r.P999 < r.P99 || r.Max < r.P999 || r.ServerCPU <= 0 || r.Resident <= 0) {
 				t.Errorf("%s of %d bytes: implausible %+v", name, size, r)
 			}
 		}
@@ -175,7 +155,7 @@ func TestFaultsOfTheServerAreNoticed(t *testing.T) {
 	}
 	for _, f := range faults {
 		addr := startPlanted(t, spoil(size, 3, f.change))
-		r, err := Loop(short(addr))
+		r, err := Loop(short(addr), atOnce)
 		if err != nil {
 			t.Fatalf("%s: %v", f.name, err)
 		}
@@ -187,7 +167,7 @@ func TestFaultsOfTheServerAreNoticed(t *testing.T) {
 
 func TestRepliesThatNeverComeAreErrors(t *testing.T) {
 	addr := startPlanted(t, spoil(1024, 3, func([]byte) ([]byte, bool) { return nil, true }))
-	r, err := Loop(short(addr))
+	r, err := Loop(short(addr), atOnce)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +177,7 @@ func TestRepliesThatNeverComeAreErrors(t *testing.T) {
 }
 
 func TestMessagesAreCheckedWithoutAllocating(t *testing.T) {
-	m := newMessages(1024)
+	m := newMessages(1024, 0)
 	sum := 0
 	if n := testing.AllocsPerRun(100, func() {
 		sum += len(m.lend(3, 4))
@@ -208,7 +188,7 @@ func TestMessagesAreCheckedWithoutAllocating(t *testing.T) {
 }
 
 func TestMessagesOfConnectionsAndTurnsDiffer(t *testing.T) {
-	m := newMessages(64)
+	m := newMessages(64, 0)
 	seen := map[string]bool{}
 	for conn := range uint32(30) {
 		for seq := range uint32(30) {
@@ -230,6 +210,10 @@ func TestConfigsThatCannotBeFollowedAreRefused(t *testing.T) {
 		"size too small":   func(c *Config) { c.Size = minSize - 1 },
 		"size too large":   func(c *Config) { c.Size = maxSize + 1 },
 		"nobody listens":   func(c *Config) { c.Addr = "127.0.0.1:1" },
+		"too long":         func(c *Config) { c.Measure = 2 * maxTime },
+		"negative time":    func(c *Config) { c.WarmUp = -1 },
+		"negative number":  func(c *Config) { c.First = -1 },
+		"number too large": func(c *Config) { c.First = maxConns },
 		"an IPv6 address":  func(c *Config) { c.Addr = "[::1]:80" },
 		"no request":       func(c *Config) { c.HTTP = &HTTP{} },
 		"too many of them": func(c *Config) { c.HTTP = &HTTP{Pipeline: maxPipeline + 1} },
@@ -237,7 +221,7 @@ func TestConfigsThatCannotBeFollowedAreRefused(t *testing.T) {
 	for name, spoil := range bad {
 		cfg := short("127.0.0.1:1")
 		spoil(&cfg)
-		if _, err := Loop(cfg); err == nil {
+		if _, err := Loop(cfg, atOnce); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}

@@ -22,12 +22,13 @@ const (
 type messages struct {
 	block  []byte
 	size   int
+	first  uint32 // number of connection 0 among those of all client processes
 	lent   []byte
 	hidden [headerSize]byte // what the header of lent covers
 }
 
-func newMessages(size int) *messages {
-	m := &messages{block: make([]byte, size+windows*windowStep), size: size}
+func newMessages(size, first int) *messages {
+	m := &messages{block: make([]byte, size+windows*windowStep), size: size, first: uint32(first)}
 	state := uint64(0x9e3779b97f4a7c15)
 	for i := range m.block { // xorshift: bytes that no server would make up
 		state ^= state << 13
@@ -41,6 +42,7 @@ func newMessages(size int) *messages {
 // lend returns message number seq of connection conn until giveBack is called,
 // which is to be done before the next message is lent.
 func (m *messages) lend(conn, seq uint32) []byte {
+	conn += m.first
 	start := (conn*37 + seq*11) % windows * windowStep
 	m.lent = m.block[start : int(start)+m.size]
 	copy(m.hidden[:], m.lent)

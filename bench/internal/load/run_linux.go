@@ -44,7 +44,7 @@ func (g *generator) measure() (Result, error) {
 		return Result{}, err
 	}
 	g.requests = 0
-	g.latencies.Reset()
+	g.latencies.h.Reset()
 	before, err := g.sample()
 	if err != nil {
 		return Result{}, err
@@ -61,16 +61,14 @@ func (g *generator) measure() (Result, error) {
 	r.Elapsed = after.at - before.at
 	r.ServerCPU = after.server - before.server
 	r.ClientCPU = after.client - before.client
-	if n := len(g.cfg.Cores); n > 0 {
-		others := after.busy - before.busy - r.ServerCPU - r.ClientCPU
-		r.Noise = max(0, others.Seconds()/(r.Elapsed.Seconds()*float64(n)))
-	}
-	r.P50 = time.Duration(g.latencies.ValueAtQuantile(50))
-	r.P99 = time.Duration(g.latencies.ValueAtQuantile(99))
-	r.Max = time.Duration(g.latencies.Max())
+	r.BusiestCPU = r.ClientCPU
+	r.Busy, r.Cores = after.busy-before.busy, len(g.cfg.Cores)
+	r.Latencies = g.latencies
+	r.derive()
 	if r.Resident, err = proc.Resident(g.cfg.ServerPID); err != nil {
 		return Result{}, err
 	}
+	g.latencies = newHistogram() // r's is to stay as it is
 	g.ending = true
 	if err := g.finish(); err != nil {
 		return Result{}, err
