@@ -1,6 +1,7 @@
 package load
 
 import (
+	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -15,6 +16,9 @@ const churnSources = 250
 // cfg.Conns connections at a time. A request is a whole such life; its latency
 // lasts from before the connecting to the end of the reply.
 func Churn(cfg Config, ready func() error) (Result, error) {
+	if cfg.WebSocket {
+		return Result{}, errors.New("WebSocket connections are opened one after the other: use Loop")
+	}
 	g, err := newGenerator(cfg)
 	if err != nil {
 		return Result{}, err

@@ -3,6 +3,8 @@ package load
 import (
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -12,7 +14,8 @@ const (
 	// connsPerSource is how many connections come from one source address,
 	// which has about 28,000 ports for them.
 	connsPerSource = 20_000
-	// connectTimeout bounds the opening of one connection.
+	// connectTimeout bounds the opening of one connection, and each part of its
+	// handshake.
 	connectTimeout = 5 * time.Second
 )
 
@@ -30,7 +33,13 @@ func (g *generator) connectAll() error {
 		}
 		err = errors.Join(err,
 			unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &timeout),
+			unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout),
 			unix.Connect(fd, g.server),
+		)
+		if f, ok := g.talk.(*frames); ok && err == nil {
+			err = f.open(blocking(fd))
+		}
+		err = errors.Join(err,
 			unix.SetNonblock(fd, true),
 			g.watch(i, unix.EPOLL_CTL_ADD, unix.EPOLLIN),
 		)
@@ -39,6 +48,34 @@ func (g *generator) connectAll() error {
 		}
 	}
 	return nil
+}
+
+// blocking is a connection that is waited for.
+type blocking int
+
+func (fd blocking) Write(p []byte) (int, error) {
+	return retry(func() (int, error) { return unix.Write(int(fd), p) })
+}
+
+func (fd blocking) Read(p []byte) (int, error) {
+	n, err := retry(func() (int, error) { return unix.Read(int(fd), p) })
+	if n == 0 && err == nil {
+		err = io.EOF
+	}
+	return n, err
+}
+
+// retry calls call until no signal interrupts it.
+func retry(call func() (int, error)) (int, error) {
+	for {
+		switch n, err := call(); err {
+		case unix.EINTR:
+		case unix.EAGAIN:
+			return 0, os.ErrDeadlineExceeded
+		default:
+			return max(n, 0), err
+		}
+	}
 }
 
 // source returns the number of the loopback address that connection i comes

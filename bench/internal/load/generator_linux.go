@@ -86,10 +86,13 @@ func newGenerator(cfg Config) (*generator, error) {
 		return nil, err
 	}
 	var talk dialogue
-	if cfg.HTTP != nil {
+	switch {
+	case cfg.HTTP != nil:
 		talk, err = newAnswers(cfg)
-	} else {
-		talk = newMessages(cfg.Size, cfg.First)
+	case cfg.WebSocket:
+		talk = newFrames(cfg)
+	default:
+		talk = newMessages(cfg)
 	}
 	if err != nil {
 		return nil, err

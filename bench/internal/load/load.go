@@ -5,6 +5,7 @@
 package load
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -30,8 +31,9 @@ type Config struct {
 	Cores     []int         // the cores of server and client, for telling noise
 	Conns     int           // connections open at a time
 	First     int           // how many connections other client processes have before this one's
-	Size      int           // bytes of a message to an echo server
-	HTTP      *HTTP         // what to ask an HTTP server for; nil for an echo server
+	Size      int           // bytes of a message to a server that sends it back
+	WebSocket bool          // true exactly when such a server speaks WebSocket, on path /
+	HTTP      *HTTP         // what to ask an HTTP server for; nil for one that sends messages back
 	WarmUp    time.Duration // before the measured time
 	Measure   time.Duration // the measured time
 }
@@ -68,6 +70,9 @@ func (cfg Config) check() (*unix.SockaddrInet4, error) {
 	}
 	if cfg.HTTP == nil && (cfg.Size < minSize || cfg.Size > maxSize) {
 		return nil, fmt.Errorf("message size %d, want %d to %d", cfg.Size, minSize, maxSize)
+	}
+	if cfg.HTTP != nil && cfg.WebSocket {
+		return nil, errors.New("HTTP and WebSocket at the same time")
 	}
 	if cfg.HTTP != nil && (cfg.HTTP.Pipeline < 1 || cfg.HTTP.Pipeline > maxPipeline) {
 		return nil, fmt.Errorf("%d requests at a time, want 1 to %d", cfg.HTTP.Pipeline, maxPipeline)

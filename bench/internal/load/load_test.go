@@ -177,7 +177,7 @@ func TestRepliesThatNeverComeAreErrors(t *testing.T) {
 }
 
 func TestMessagesAreCheckedWithoutAllocating(t *testing.T) {
-	m := newMessages(1024, 0)
+	m := newMessages(Config{Size: 1024})
 	sum := 0
 	if n := testing.AllocsPerRun(100, func() {
 		sum += len(m.lend(3, 4))
@@ -188,7 +188,7 @@ func TestMessagesAreCheckedWithoutAllocating(t *testing.T) {
 }
 
 func TestMessagesOfConnectionsAndTurnsDiffer(t *testing.T) {
-	m := newMessages(64, 0)
+	m := newMessages(Config{Size: 64})
 	seen := map[string]bool{}
 	for conn := range uint32(30) {
 		for seq := range uint32(30) {
@@ -216,6 +216,7 @@ func TestConfigsThatCannotBeFollowedAreRefused(t *testing.T) {
 		"number too large": func(c *Config) { c.First = maxConns },
 		"an IPv6 address":  func(c *Config) { c.Addr = "[::1]:80" },
 		"no request":       func(c *Config) { c.HTTP = &HTTP{} },
+		"two protocols":    func(c *Config) { c.HTTP, c.WebSocket = &HTTP{Pipeline: 1}, true },
 		"too many of them": func(c *Config) { c.HTTP = &HTTP{Pipeline: maxPipeline + 1} },
 	}
 	for name, spoil := range bad {
