@@ -57,7 +57,7 @@ type conn struct {
 
 // generator keeps connections busy. It belongs to one goroutine.
 type generator struct {
-	cfg    Config
+	meter
 	server *unix.SockaddrInet4
 	epoll  int
 	conns  []conn
@@ -66,18 +66,14 @@ type generator struct {
 	reply  int // bytes of a reply
 	in     []byte
 	events []unix.EpollEvent
-	epoch  time.Time
 
 	// answered is called with the index of a connection whose exchange is
 	// complete, to give it something to do.
 	answered func(i int)
 
-	waiting   int   // connections with an exchange under way
-	ending    bool  // true exactly when no new exchange is to begin
-	received  int64 // bytes since the beginning
-	requests  int64 // answers since the measuring began
-	latencies Histogram
-	result    Result
+	waiting  int   // connections with an exchange under way
+	ending   bool  // true exactly when no new exchange is to begin
+	received int64 // bytes since the beginning
 }
 
 func newGenerator(cfg Config) (*generator, error) {
@@ -102,16 +98,14 @@ func newGenerator(cfg Config) (*generator, error) {
 		return nil, fmt.Errorf("epoll_create1: %w", err)
 	}
 	g := &generator{
-		cfg:       cfg,
-		server:    server,
-		epoll:     epoll,
-		conns:     make([]conn, cfg.Conns),
-		talk:      talk,
-		size:      len(talk.lend(0, 0)),
-		in:        make([]byte, readSize),
-		events:    make([]unix.EpollEvent, 256),
-		epoch:     time.Now(),
-		latencies: newHistogram(),
+		meter:  newMeter(cfg),
+		server: server,
+		epoll:  epoll,
+		conns:  make([]conn, cfg.Conns),
+		talk:   talk,
+		size:   len(talk.lend(0, 0)),
+		in:     make([]byte, readSize),
+		events: make([]unix.EpollEvent, 256),
 	}
 	talk.giveBack()
 	g.reply = talk.owed(g.size)
@@ -129,8 +123,6 @@ func (g *generator) close() {
 	}
 	unix.Close(g.epoll)
 }
-
-func (g *generator) now() time.Duration { return time.Since(g.epoch) }
 
 func (g *generator) watch(i, op int, events uint32) error {
 	err := unix.EpollCtl(g.epoll, op, g.conns[i].fd, &unix.EpollEvent{Events: events, Fd: int32(i)})
@@ -213,20 +205,19 @@ func (g *generator) receive(i int) {
 	c.received += n
 	g.received += int64(n)
 	if answers := c.received/g.talk.answerSize() - before/g.talk.answerSize(); answers > 0 {
-		g.latencies.record(g.now()-c.began, answers)
-		g.requests += int64(answers)
+		g.record(c.began, answers)
 	}
 	if c.received < g.reply {
 		return
 	}
-	g.end(c)
+	g.settle(c)
 	if !g.ending {
 		g.answered(i)
 	}
 }
 
-// end notes that c waits no longer.
-func (g *generator) end(c *conn) {
+// settle notes that c waits no longer.
+func (g *generator) settle(c *conn) {
 	if c.waiting {
 		c.waiting = false
 		g.waiting--
@@ -237,16 +228,9 @@ func (g *generator) end(c *conn) {
 func (g *generator) fail(i int, err error) {
 	g.count(err)
 	c := &g.conns[i]
-	g.end(c)
+	g.settle(c)
 	if c.fd >= 0 {
 		unix.Close(c.fd)
 	}
 	c.fd = -1
-}
-
-func (g *generator) count(err error) {
-	g.result.Errors++
-	if g.result.FirstError == "" {
-		g.result.FirstError = err.Error()
-	}
 }

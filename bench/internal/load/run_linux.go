@@ -2,12 +2,9 @@ package load
 
 import (
 	"fmt"
-	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/sluice-go/sluice/bench/internal/proc"
 )
 
 // pollMs bounds one wait for events, in milliseconds, and so the lateness of
@@ -43,37 +40,20 @@ func (g *generator) measure() (Result, error) {
 	if err := g.run(g.now() + g.cfg.WarmUp); err != nil {
 		return Result{}, err
 	}
-	g.requests = 0
-	g.latencies.h.Reset()
-	before, err := g.sample()
-	if err != nil {
+	if err := g.begin(); err != nil {
 		return Result{}, err
 	}
-	if err := g.run(before.at + g.cfg.Measure); err != nil {
+	if err := g.run(g.before.at + g.cfg.Measure); err != nil {
 		return Result{}, err
 	}
-	after, err := g.sample()
-	if err != nil {
+	if err := g.end(); err != nil {
 		return Result{}, err
 	}
-	r := &g.result
-	r.Requests = g.requests
-	r.Elapsed = after.at - before.at
-	r.ServerCPU = after.server - before.server
-	r.ClientCPU = after.client - before.client
-	r.BusiestCPU = r.ClientCPU
-	r.Busy, r.Cores = after.busy-before.busy, len(g.cfg.Cores)
-	r.Latencies = g.latencies
-	r.derive()
-	if r.Resident, err = proc.Resident(g.cfg.ServerPID); err != nil {
-		return Result{}, err
-	}
-	g.latencies = newHistogram() // r's is to stay as it is
 	g.ending = true
 	if err := g.finish(); err != nil {
 		return Result{}, err
 	}
-	return *r, nil
+	return g.result, nil
 }
 
 // finish runs until nothing is under way, or nothing comes back any more. What
@@ -91,23 +71,4 @@ func (g *generator) finish() error {
 		}
 	}
 	return nil
-}
-
-// sample is a moment of the clocks that a measurement compares.
-type sample struct {
-	at             time.Duration
-	server, client time.Duration // processor time
-	busy           time.Duration // of the cores
-}
-
-func (g *generator) sample() (s sample, err error) {
-	if s.server, err = proc.CPU(g.cfg.ServerPID); err != nil {
-		return s, err
-	}
-	if s.client, err = proc.CPU(os.Getpid()); err != nil {
-		return s, err
-	}
-	s.at = g.now()
-	s.busy, err = proc.Busy(g.cfg.Cores)
-	return s, err
 }
