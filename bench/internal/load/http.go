@@ -17,6 +17,8 @@ import (
 const (
 	// askTimeout bounds the one exchange that Ask makes.
 	askTimeout = 5 * time.Second
+	// maxAnswer bounds an answer, in bytes.
+	maxAnswer = 64 << 10
 	// maxForms is how many forms of the right answer are remembered: a server
 	// may put the fields in another order each time, and the date changes.
 	maxForms = 8
@@ -73,7 +75,7 @@ func (h *HTTP) Ask(c net.Conn) (form []byte, header http.Header, err error) {
 		return nil, nil, err
 	}
 	var raw bytes.Buffer
-	in := bufio.NewReader(io.TeeReader(c, &raw))
+	in := bufio.NewReader(io.TeeReader(io.LimitReader(c, maxAnswer), &raw))
 	header, err = h.parse(in)
 	if err != nil {
 		return nil, nil, err

@@ -153,6 +153,7 @@ func TestServersThatAnswerWrongFromTheStartAreRefused(t *testing.T) {
 		"ends":              {"Date", "Connection: close\r\nDate"},
 		"without a date":    {"Date", "Data"},
 		"not HTTP":          {"HTTP", "ICAP"},
+		"too long":          {"Content-Length", "X: " + strings.Repeat("x", maxAnswer) + "\r\nContent-Length"},
 		"a surplus":         {testBody, testBody + "s"},
 		"no type":           {"Content-Type", "X-Type"},
 		"until it closes":   {"Content-Length: 9", "X: y"},

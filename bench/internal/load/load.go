@@ -1,7 +1,9 @@
 // Package load is the client side of a measurement: one thread on epoll that
 // keeps many connections busy. The loop is closed: a connection sends its next
 // message when the whole reply to the one before has come back, and every byte
-// of it was right. Nothing is allocated per message.
+// of it was right. Nothing is allocated per message. Several processes may
+// share the work: Split divides it, Merge puts their results together. gRPC is
+// the exception: GRPC leaves the connections to grpc-go's own client.
 package load
 
 import (
