@@ -13,7 +13,7 @@ import (
 const backlog = 4096
 
 // bareLoop is an echo server on epoll with nothing between it and the kernel:
-// one thread, one buffer, no object per connection.
+// one goroutine, one listener, one buffer, no object per connection.
 type bareLoop struct {
 	epoll    int
 	listener int
@@ -24,23 +24,33 @@ type bareLoop struct {
 }
 
 func bare(addr string) error {
+	failed := make(chan error)
+	for range Loops() {
+		l, err := newBareLoop(addr)
+		if err != nil {
+			return err
+		}
+		go func() { failed <- l.run() }()
+	}
+	return <-failed
+}
+
+func newBareLoop(addr string) (*bareLoop, error) {
 	listener, err := listen(addr)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
-		return fmt.Errorf("epoll_create1: %w", err)
+		return nil, fmt.Errorf("epoll_create1: %w", err)
 	}
 	l := &bareLoop{epoll: epoll, listener: listener, buf: make([]byte, readSize), stalled: map[int][]byte{}}
-	if err := l.control(unix.EPOLL_CTL_ADD, listener, unix.EPOLLIN); err != nil {
-		return err
-	}
-	return l.run()
+	return l, l.control(unix.EPOLL_CTL_ADD, listener, unix.EPOLLIN)
 }
 
-// listen returns a listening descriptor. TCP_NODELAY passes on to the
-// connections that it accepts.
+// listen returns a listening descriptor of one loop. TCP_NODELAY passes on to
+// the connections that it accepts. The kernel spreads connections over the
+// listeners if there are several.
 func listen(addr string) (int, error) {
 	ap, err := netip.ParseAddrPort(addr)
 	if err != nil {
@@ -52,6 +62,7 @@ func listen(addr string) (int, error) {
 	}
 	err = errors.Join(
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1),
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, min(Loops()-1, 1)),
 		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1),
 		unix.Bind(fd, &unix.SockaddrInet4{Port: int(ap.Port()), Addr: ap.Addr().As4()}),
 		unix.Listen(fd, backlog),

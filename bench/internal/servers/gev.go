@@ -19,6 +19,7 @@ func gevEcho(addr string) error {
 	if err != nil {
 		return err
 	}
+	setNoDelay()
 	s.Start()
 	return errors.New("gev stopped")
 }

@@ -6,10 +6,7 @@ package servers
 import (
 	"fmt"
 	"runtime"
-	"slices"
 	"strings"
-
-	"github.com/sluice-go/sluice"
 )
 
 // Protocol is what a server speaks.
@@ -66,77 +63,6 @@ const (
 // readSize is what one read takes at most, in bytes, wherever a server
 // chooses its own buffer. It is the size that the libraries choose.
 const readSize = 64 << 10
-
-// All holds all servers in the order of reports.
-var All = slices.Concat([]Server{
-	{
-		Name: Floor, Protocol: Echo, Serve: bare,
-		About: "Go and system calls alone: one epoll loop in a goroutine, a buffer of 64 KiB, TCP_NODELAY.",
-	},
-	{
-		Name: "net", Protocol: Echo, Serve: netEcho,
-		About: "A goroutine for every connection, with a buffer that begins at 4 KiB and doubles up to 64 KiB when a read fills it; TCP_NODELAY.",
-	},
-	{
-		Name: "gnet", Protocol: Echo, Module: gnetModule, Serve: gnetEcho,
-		About: "Event loops as asked and the main reactor that accepts; buffer of 64 KiB and TCP_NODELAY by default.",
-	},
-	{
-		Name: "netpoll", Protocol: Echo, Module: "github.com/cloudwego/netpoll", Serve: netpollEcho,
-		About: "SetNumLoops; nocopy reader and writer as in its examples.",
-	},
-	{
-		Name: "nbio", Protocol: Echo, Module: nbioModule, Serve: nbioEcho,
-		About: "NPoller; buffer of 64 KiB by default.",
-	},
-	{
-		Name: "evio", Protocol: Echo, Module: "github.com/tidwall/evio", Serve: evioEcho,
-		About: "NumLoops; ReuseInputBuffer.",
-	},
-	{
-		Name: "gev", Protocol: Echo, Module: "github.com/Allenxuxu/gev", Serve: gevEcho,
-		About: "NumLoops.",
-	},
-	{
-		Name: "sluice", Protocol: Echo, Serve: sluiceEcho(sluice.Config{}),
-		About: "The default configuration.",
-	},
-	{
-		Name: "sluice-main", Protocol: Echo, Variant: true, Serve: sluiceEcho(sluice.Config{Accept: sluice.AcceptMain}),
-		About: "Sluice with a main loop that accepts for the others.",
-	},
-}, sluiceDrivers(), []Server{
-	{
-		Name: NetHTTP, Protocol: HTTP, Serve: netHTTP,
-		About: "The standard library's server with its default settings.",
-	},
-	{
-		Name: FastHTTP, Protocol: HTTP, Module: "github.com/valyala/fasthttp", Serve: fastHTTP,
-		About: "Default settings, without a Server field in answers.",
-	},
-	{
-		Name: "hertz", Protocol: HTTP, Module: "github.com/cloudwego/hertz", Serve: hertzHTTP,
-		About: "On netpoll with SetNumLoops, without a Server field in answers.",
-	},
-	{
-		Name: "nbhttp", Protocol: HTTP, Module: nbioModule, Serve: nbHTTP,
-		About: "NPoller; net/http's handler.",
-	},
-	{
-		Name: "sluice-http", Protocol: HTTP, Serve: sluiceHTTP,
-		About: "httpd with net/http's handler.",
-	},
-	{
-		Name: "sluice-native", Protocol: HTTP, Serve: sluiceNative,
-		About: "httpd with a handler on the loop, which does the work there, too.",
-	},
-})
-
-// Modules that several servers show.
-const (
-	gnetModule = "github.com/panjf2000/gnet/v2"
-	nbioModule = "github.com/lesismal/nbio"
-)
 
 // Find returns the server with a name.
 func Find(name string) (Server, error) {

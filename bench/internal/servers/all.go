@@ -1,0 +1,136 @@
+package servers
+
+import (
+	"slices"
+
+	"github.com/sluice-go/sluice"
+)
+
+// All holds all servers in the order of reports. What it says of buffers and
+// of TCP_NODELAY is from the sources of the versions in go.mod.
+var All = slices.Concat(echoReferences, echoPeers, sluiceEchoes, sluiceDrivers(), httpServers, otherServers)
+
+// Modules that several servers show.
+const (
+	gnetModule = "github.com/panjf2000/gnet/v2"
+	nbioModule = "github.com/lesismal/nbio"
+)
+
+var echoReferences = []Server{
+	{
+		Name: Floor, Protocol: Echo, Serve: bare,
+		About: "Go and system calls alone: per loop a goroutine, an epoll set that it looks into once more before it sleeps, " +
+			"a listener (SO_REUSEPORT if there are several) and a read buffer of 64 KiB; TCP_NODELAY.",
+	},
+	{
+		Name: "c-epoll", Protocol: Echo, Foreign: true, Command: cReference("epoll"),
+		About: "C: per loop a thread, a level-triggered epoll set, a listener (SO_REUSEPORT if there are several) " +
+			"and a read buffer of 64 KiB; TCP_NODELAY.",
+	},
+	{
+		Name: "c-uring", Protocol: Echo, Foreign: true, Command: cReference("uring"),
+		About: "C: per loop a thread, an io_uring (SINGLE_ISSUER, DEFER_TASKRUN) with multishot accept and receive, " +
+			"a listener (SO_REUSEPORT if there are several) and 64 posted buffers of 8 KiB, from which it sends, too; TCP_NODELAY.",
+	},
+}
+
+var echoPeers = []Server{
+	{
+		Name: "net", Protocol: Echo, Serve: netEcho,
+		About: "A goroutine for every connection, with a read buffer that begins at 4 KiB and doubles up to 64 KiB " +
+			"when a read fills it; TCP_NODELAY, which package net sets.",
+	},
+	{
+		Name: "gnet", Protocol: Echo, Module: gnetModule, Serve: gnetEcho,
+		About: "WithNumEventLoop, besides its main reactor, which accepts; OnTraffic with Next and Write; read buffer of 64 KiB per loop " +
+			"and TCP_NODELAY, its defaults.",
+	},
+	{
+		Name: "gnet-poll_opt", Protocol: Echo, Module: gnetModule, Serve: gnetPollOptEcho, Command: buildWithPollOpt,
+		About: "As gnet, built with its tag poll_opt.",
+	},
+	{
+		Name: "netpoll", Protocol: Echo, Module: "github.com/cloudwego/netpoll", Serve: netpollEcho,
+		About: "SetNumLoops; zero-copy reader and writer; its default handlers on pooled goroutines; " +
+			"read buffer per connection, which begins at 8 KiB and grows with what comes, and TCP_NODELAY, its defaults.",
+	},
+	{
+		Name: "nbio", Protocol: Echo, Module: nbioModule, Serve: nbioEcho,
+		About: "NPoller, besides its goroutine that accepts; level-triggered; read buffer of 64 KiB per loop and TCP_NODELAY, its defaults.",
+	},
+	{
+		Name: "evio", Protocol: Echo, Module: "github.com/tidwall/evio", Serve: evioEcho,
+		About: "NumLoops, RoundRobin, ReuseInputBuffer; read buffer of 65,535 bytes per loop, which is fixed; " +
+			"TCP_NODELAY is set on its listener from outside, as it has no option for it.",
+	},
+	{
+		Name: "gev", Protocol: Echo, Module: "github.com/Allenxuxu/gev", Serve: gevEcho,
+		About: "NumLoops, besides its loop that accepts; read buffer of 64 KiB per loop, which is fixed; " +
+			"TCP_NODELAY is set on its listener from outside, as it has no option for it.",
+	},
+}
+
+var sluiceEchoes = []Server{
+	{
+		Name: "sluice", Protocol: Echo, Serve: sluiceEcho(sluice.Config{}),
+		About: "The zero Config: a loop for each processor with a listener of its own; OnData with Next and Write; " +
+			"read buffer of 64 KiB per loop and TCP_NODELAY, its defaults.",
+	},
+	{
+		Name: "sluice-main", Protocol: Echo, Variant: true, Serve: sluiceEcho(sluice.Config{Accept: sluice.AcceptMain}),
+		About: "As sluice, with a main loop that accepts for the others.",
+	},
+}
+
+var httpServers = []Server{
+	{
+		Name: NetHTTP, Protocol: HTTP, Serve: netHTTP,
+		About: "The standard library's server as it is: a goroutine for every connection, buffers of 4 KiB, TCP_NODELAY.",
+	},
+	{
+		Name: FastHTTP, Protocol: HTTP, Module: "github.com/valyala/fasthttp", Serve: fastHTTP,
+		About: "As it is, but without a Server field in its answers: a goroutine for every connection, pooled buffers of 4 KiB, " +
+			"TCP_NODELAY, which package net sets.",
+	},
+	{
+		Name: "hertz", Protocol: HTTP, Module: "github.com/cloudwego/hertz", Serve: hertzHTTP,
+		About: "On netpoll with SetNumLoops, without a Server field in its answers: a pooled goroutine while there is something to read, " +
+			"buffers of 4 KiB, TCP_NODELAY, which netpoll sets.",
+	},
+	{
+		Name: "nbhttp", Protocol: HTTP, Module: nbioModule, Serve: nbHTTP,
+		About: "NPoller; net/http's handler, on pooled goroutines by default, which says the length of its answers, as it would chunk them otherwise; " +
+			"read buffer of 64 KiB per loop and TCP_NODELAY, its defaults.",
+	},
+	{
+		Name: "nginx", Protocol: HTTP, Foreign: true, NoWork: true, Command: nginxCommand,
+		About: "One process with one loop, so on one core only; no log, kept connections without a limit of requests; " +
+			"TCP_NODELAY by default; its answers have the fields Server and Connection in addition, and it has no /work.",
+	},
+	{
+		Name: "sluice-http", Protocol: HTTP, Serve: sluiceHTTP,
+		About: "httpd with net/http's handler, on pooled goroutines; read buffer of 64 KiB per loop and TCP_NODELAY, its defaults.",
+	},
+	{
+		Name: "sluice-native", Protocol: HTTP, Serve: sluiceNative,
+		About: "httpd with a LoopHandler, which does the work on the loop; read buffer of 64 KiB per loop and TCP_NODELAY, its defaults.",
+	},
+}
+
+var otherServers = []Server{
+	{
+		Name: "gws", Protocol: WebSocket, Module: "github.com/lxzan/gws", Serve: gwsEcho,
+		About: "Upgrader behind net/http, ReadLoop in a goroutine of its own as in its example; read buffer of 4 KiB per connection by default, " +
+			"no compression; TCP_NODELAY, which package net sets.",
+	},
+	{
+		Name: "gorilla", Protocol: WebSocket, Module: "github.com/gorilla/websocket", Serve: gorillaEcho,
+		About: "Upgrader behind net/http, ReadMessage and WriteMessage as in its example; net/http's buffers of 4 KiB per connection by default, " +
+			"no compression; TCP_NODELAY, which package net sets.",
+	},
+	{
+		Name: "grpcgo", Protocol: GRPC, Module: "google.golang.org/grpc", Serve: grpcGoEcho,
+		About: "NewServer as it is, with a codec that takes a message's bytes as they are and without a copy: buffers of 32 KiB per connection, " +
+			"a goroutine for every call, TCP_NODELAY, which package net sets.",
+	},
+}

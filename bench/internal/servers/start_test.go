@@ -1,0 +1,122 @@
+package servers
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sluice-go/sluice/bench/internal/child"
+	"github.com/sluice-go/sluice/bench/internal/proc"
+)
+
+// TestMain lets the test binary be its own children: "serve NAME ADDR".
+func TestMain(m *testing.M) {
+	if len(os.Args) == 4 && os.Args[1] == "serve" {
+		s, err := Find(os.Args[2])
+		if err == nil {
+			err = s.Serve(os.Args[3])
+		}
+		panic(err)
+	}
+	status := m.Run()
+	if dir, err := commandDir(); err == nil {
+		os.RemoveAll(dir)
+	}
+	os.Exit(status)
+}
+
+// commandDir returns the directory for Command, the same for all tests.
+var commandDir = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "servers") })
+
+// deadline bounds all that one test waits for.
+const deadline = 30 * time.Second
+
+// start starts a server on one core, in a process of its own, and waits until
+// it listens.
+func start(t *testing.T, s Server) (*child.Process, string) {
+	t.Helper()
+	return startOn(t, s, cores(t)[:1])
+}
+
+func cores(t *testing.T) []int {
+	all, err := proc.Cores()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func startOn(t *testing.T, s Server, cores []int) (*child.Process, string) {
+	t.Helper()
+	addr := freeAddr(t)
+	command := child.Self("serve", s.Name, addr)
+	if s.Command != nil {
+		dir, err := commandDir()
+		if err != nil {
+			t.Fatal(err)
+		}
+		command, err = s.Command(dir, addr)
+		if errors.Is(err, exec.ErrNotFound) {
+			t.Skip(err)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	p, err := child.Start(context.Background(), cores, command)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Kill)
+	for end := time.Now().Add(deadline); ; time.Sleep(5 * time.Millisecond) {
+		c, err := net.Dial("tcp4", addr)
+		if err == nil {
+			c.Close()
+			return p, addr
+		}
+		select {
+		case <-p.Ended():
+			t.Fatal(p.Err())
+		default:
+		}
+		if time.Now().After(end) {
+			t.Fatal(err)
+		}
+	}
+}
+
+func freeAddr(t *testing.T) string {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func dial(t *testing.T, addr string) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp4", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(deadline))
+	return c
+}
+
+// each runs a test for every server of some protocols, variants too.
+func each(t *testing.T, test func(t *testing.T, s Server), protocols ...Protocol) {
+	for _, s := range All {
+		for _, p := range protocols {
+			if s.Protocol == p {
+				t.Run(s.Name, func(t *testing.T) { test(t, s) })
+			}
+		}
+	}
+}
