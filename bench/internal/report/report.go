@@ -4,6 +4,7 @@
 package report
 
 import (
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -38,8 +39,11 @@ type Setting struct {
 	Name, Value string
 }
 
-// The name of the table of runs in the directory of a report.
-const runsFile = "runs.csv"
+// The files in the directory of a report, beside the pictures.
+const (
+	runsFile = "runs.csv"
+	pageFile = "report.html"
+)
 
 // Write makes a report in directory dir, which it makes if need be: runs.csv,
 // the pictures figure-*.png and figure-*.svg, and report.html, which needs no
@@ -48,20 +52,24 @@ func Write(dir string, meta Meta, runs []results.Run) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(dir, runsFile), func(w io.Writer) error { return WriteCSV(w, runs) })
+	if err := writeFile(dir, runsFile, func(w io.Writer) error { return WriteCSV(w, runs) }); err != nil {
+		return err
+	}
+	b := newBook(meta, runs)
+	for _, f := range b.present() {
+		err := errors.Join(
+			writeFile(dir, f.file("png"), func(w io.Writer) error { return b.writePNG(w, f) }),
+			writeFile(dir, f.file("svg"), func(w io.Writer) error { return b.writeSVG(w, f) }))
+		if err != nil {
+			return err
+		}
+	}
+	return writeFile(dir, pageFile, b.writeHTML)
 }
 
-// WriteResults writes the page for the repository in Markdown. Its pictures
-// are the files figure-*.svg that Write makes; imageDir is where they are, seen
-// from the page.
-func WriteResults(w io.Writer, meta Meta, runs []results.Run, imageDir string) error {
-	_, err := io.WriteString(w, "# Results\n")
-	return err
-}
-
-// writeFile writes the file name with what write writes.
-func writeFile(name string, write func(w io.Writer) error) error {
-	f, err := os.Create(name)
+// writeFile writes the file name in directory dir with what write writes.
+func writeFile(dir, name string, write func(w io.Writer) error) error {
+	f, err := os.Create(filepath.Join(dir, name))
 	if err != nil {
 		return err
 	}
