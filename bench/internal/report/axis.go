@@ -110,6 +110,9 @@ func newPlot(title string) *plot.Plot {
 
 // nameRows makes the vertical axis of p a list of names from the bottom up.
 func nameRows(p *plot.Plot, names []string) {
+	if len(names) == 0 {
+		return
+	}
 	p.NominalY(names...)
 	p.Y.Tick.Length = 0
 	p.Y.LineStyle.Width = 0

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"bytes"
 	"fmt"
 	"image/color"
 	"io"
@@ -52,7 +53,13 @@ func (b *book) writeSVG(w io.Writer, f *figure) error {
 	if err := b.draw(f, dc); err != nil {
 		return err
 	}
-	_, err := c.WriteTo(w)
+	var svg bytes.Buffer
+	if _, err := c.WriteTo(&svg); err != nil {
+		return err
+	}
+	// Where the typeface is missing one of the same widths must do.
+	const family = "font-family:Liberation Sans"
+	_, err := w.Write(bytes.ReplaceAll(svg.Bytes(), []byte(family), []byte(family+",Arial,Helvetica,sans-serif")))
 	return err
 }
 
@@ -111,8 +118,9 @@ func (b *book) panels(f *figure, cells []results.Cell) ([]*plot.Plot, plot.Legen
 	}
 	switch f.shape {
 	case bars:
-		for _, m := range f.panels {
-			if err := add(b.barPanel(m, cells[len(cells)-1])); err != nil {
+		most := cells[len(cells)-1]
+		for _, m := range b.metricsIn(f, cells[len(cells)-1:]) {
+			if err := add(b.barPanel(m, most)); err != nil {
 				return nil, legend, err
 			}
 		}
@@ -126,7 +134,7 @@ func (b *book) panels(f *figure, cells []results.Cell) ([]*plot.Plot, plot.Legen
 			legend.Add(m.name, dotSample(i))
 		}
 	default:
-		for _, m := range f.panels {
+		for _, m := range b.metricsIn(f, cells) {
 			if err := add(b.linePanel(f, m, cells)); err != nil {
 				return nil, legend, err
 			}
@@ -136,6 +144,13 @@ func (b *book) panels(f *figure, cells []results.Cell) ([]*plot.Plot, plot.Legen
 		}
 	}
 	return all, legend, nil
+}
+
+// metricsIn returns the metrics of f that were measured in one of cells.
+func (b *book) metricsIn(f *figure, cells []results.Cell) []*metric {
+	return slices.DeleteFunc(slices.Clone(f.panels), func(m *metric) bool {
+		return !slices.ContainsFunc(cells, func(c results.Cell) bool { return b.measured(c, m) })
+	})
 }
 
 // drawHead writes the title and, smaller, how the values came to be.
