@@ -30,7 +30,7 @@ var echoReferences = []Server{
 	{
 		Name: "c-uring", Protocol: Echo, Foreign: true, Command: cReference("uring"),
 		About: "C: per loop a thread, an io_uring (SINGLE_ISSUER, DEFER_TASKRUN) with multishot accept and receive, " +
-			"a listener (SO_REUSEPORT if there are several) and 64 posted buffers of 8 KiB, from which it sends, too; TCP_NODELAY.",
+			"a listener (SO_REUSEPORT if there are several) and 64 posted buffers of 64 KiB, from which it sends, too; TCP_NODELAY.",
 	},
 }
 
@@ -95,7 +95,7 @@ var httpServers = []Server{
 	{
 		Name: "hertz", Protocol: HTTP, Module: "github.com/cloudwego/hertz", Serve: hertzHTTP,
 		About: "On netpoll with SetNumLoops, without a Server field in its answers: a pooled goroutine while there is something to read, " +
-			"buffers of 4 KiB, TCP_NODELAY, which netpoll sets.",
+			"netpoll's read buffer per connection and its TCP_NODELAY, by default.",
 	},
 	{
 		Name: "nbhttp", Protocol: HTTP, Module: nbioModule, Serve: nbHTTP,

@@ -4,7 +4,8 @@
 //
 // A piece of data is sent from the buffer that it was received into, so nothing
 // is copied. Few buffers are posted at a time: the kernel takes them in turn and
-// would walk through all the memory that it has.
+// would walk through all the memory that it has. But if it runs out of them,
+// arming receives again costs more than the caches gain.
 #include "server.h"
 #include <linux/io_uring.h>
 #include <stdbool.h>
@@ -14,11 +15,11 @@
 enum {
 	SQ_ENTRIES = 1024,
 	CQ_ENTRIES = 8192,
-	BUF_SIZE = 8 << 10,
-	BUFS = 16384,      // all, of which memory is taken as it is used
-	POSTED = 64,       // what the kernel has to receive into: half of a cache of 1 MiB
-	MAX_PIECES = 16,   // in one send
-	MAX_WAITING = 64,  // pieces of one connection, which then is read no more for a time
+	BUF_SIZE = 64 << 10, // with less, long messages come in so many pieces that buffers run out
+	BUFS = 2048,         // all, of which memory is taken as it is used
+	POSTED = 64,         // what the kernel has to receive into: more than one pass takes
+	MAX_PIECES = 16,     // in one send
+	MAX_WAITING = 16,    // pieces of one connection, which then is read no more for a time
 	NONE = -1,
 };
 
@@ -37,13 +38,18 @@ struct conn {
 	int fd;
 	int first, last; // pieces to be sent, in order
 	int waiting;     // how many
-	int next;        // in the list of free, ready or starved connections
+	int next;        // among the free, ready or starved connections
 	bool receiving;  // a receive is armed
 	bool cancelled;  // and to be ended, because too much waits
 	bool sending;    // a send is in flight
 	bool listed;     // in the list of ready or of starved connections
 	bool ended;      // the peer sends no more
 	bool broken;     // nothing can be sent
+};
+
+// list is a queue of connections: in turn, so that none waits for ever.
+struct list {
+	int first, last;
 };
 
 struct loop {
@@ -64,7 +70,8 @@ struct loop {
 
 	struct conn *conns;
 	int conn_count; // that were ever used
-	int free_conn, ready, starved;
+	int free_conn;             // a stack
+	struct list ready, starved;
 
 	// Of each entry of the submission queue, until it is submitted.
 	struct msghdr messages[SQ_ENTRIES];
@@ -162,19 +169,23 @@ static void drop(struct loop *l, struct conn *c)
 	c->waiting--;
 }
 
-static void list(struct loop *l, int *head, int i)
+static void list(struct loop *l, struct list *to, int i)
 {
 	if (l->conns[i].listed)
 		return;
 	l->conns[i].listed = true;
-	l->conns[i].next = *head;
-	*head = i;
+	l->conns[i].next = NONE;
+	if (to->first == NONE)
+		to->first = i;
+	else
+		l->conns[to->last].next = i;
+	to->last = i;
 }
 
-static int unlist(struct loop *l, int *head)
+static int unlist(struct loop *l, struct list *from)
 {
-	int i = *head;
-	*head = l->conns[i].next;
+	int i = from->first;
+	from->first = l->conns[i].next;
 	l->conns[i].listed = false;
 	return i;
 }
@@ -289,10 +300,10 @@ static void complete(struct loop *l)
 			break;
 		}
 	}
-	while (l->ready != NONE)
+	while (l->ready.first != NONE)
 		settle(l, unlist(l, &l->ready));
 	post(l);
-	while (l->starved != NONE && l->posted)
+	while (l->starved.first != NONE && l->posted)
 		arm_recv(l, unlist(l, &l->starved));
 }
 
@@ -344,7 +355,7 @@ __attribute__((noreturn)) static void *run(void *listener)
 {
 	struct loop *l = allocate(1, sizeof *l);
 	l->listener = *(int *)listener;
-	l->free_conn = l->ready = l->starved = NONE;
+	l->free_conn = l->ready.first = l->starved.first = NONE;
 	l->conns = map(max_descriptors() * sizeof *l->conns, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	l->bufs = map((size_t)BUFS * BUF_SIZE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	while (l->free_count < BUFS) {
