@@ -42,8 +42,8 @@ var echoPeers = []Server{
 	},
 	{
 		Name: "gnet", Protocol: Echo, Module: gnetModule, Serve: gnetEcho,
-		About: "WithNumEventLoop, besides its main reactor, which accepts; OnTraffic with Next and Write; read buffer of 64 KiB per loop " +
-			"and TCP_NODELAY, its defaults.",
+		About: "WithNumEventLoop, and WithReusePort, so that each loop accepts for itself; OnTraffic with Next and Write; " +
+			"read buffer of 64 KiB per loop and TCP_NODELAY, its defaults.",
 	},
 	{
 		Name: "gnet-poll_opt", Protocol: Echo, Module: gnetModule, Serve: gnetPollOptEcho, Command: buildWithPollOpt,
@@ -130,7 +130,7 @@ var otherServers = []Server{
 	},
 	{
 		Name: "grpcgo", Protocol: GRPC, Module: "google.golang.org/grpc", Serve: grpcGoEcho,
-		About: "NewServer as it is, with a codec that takes a message's bytes as they are and without a copy: buffers of 32 KiB per connection, " +
-			"a goroutine for every call, TCP_NODELAY, which package net sets.",
+		About: "A codec that takes a message's bytes as they are and without a copy; NumStreamWorkers, one for each processor; " +
+			"buffers of 32 KiB per connection, its default; TCP_NODELAY, which package net sets.",
 	},
 }
