@@ -35,12 +35,16 @@ type conn struct {
 	flow    flow
 }
 
-// flow says what stops the flow of Received.
+// flow says what stops the flow of Received, and what it lacks.
 type flow uint8
 
 const (
 	paused   flow = 1 << iota // Pause was called last, not Resume
 	finished                  // the end or an error has been received
+
+	// missed is no stop: something was reported that was not used, or not all
+	// of it, and has to be reported again should c still want it.
+	missed
 )
 
 // must returns the connection id, which must be in the state s.
@@ -115,14 +119,28 @@ func (r *reactor) await(id driver.ID, c *conn, more interest) error {
 // each piece.
 func (r *reactor) loosen(id driver.ID) { r.loose = append(r.loose, id) }
 
-// tighten puts right what loosen noted.
+// miss notes that c did not use all that was reported.
+func (r *reactor) miss(id driver.ID, c *conn) {
+	c.flow |= missed
+	r.loosen(id)
+}
+
+// tighten puts right what loosen and miss noted.
 func (r *reactor) tighten() {
 	for _, id := range r.loose {
 		c := &r.conns[id]
-		if c.state != open || c.want == c.watched {
-			continue // it ended meanwhile, or wants it back
+		if c.state != open {
+			continue // it ended meanwhile
 		}
-		if err := r.watch(id, c); err != nil {
+		var err error
+		switch {
+		case c.want != c.watched:
+			err = r.watch(id, c)
+		case c.want != 0 && c.flow&missed != 0:
+			err = r.poller.again(int(c.fd), newToken(uint32(id), c.generation), c.want)
+		}
+		c.flow &^= missed
+		if err != nil {
 			r.fail(err) // only a descriptor closed behind our back refuses
 		}
 	}

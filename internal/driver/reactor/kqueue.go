@@ -67,6 +67,9 @@ func (k *kqueue) modify(fd int, _ token, had, want interest) error {
 	return err
 }
 
+// again has nothing to do: a filter reports as long as it is ready.
+func (k *kqueue) again(int, token, interest) error { return nil }
+
 func (k *kqueue) remove(fd int, had interest) error {
 	return k.change(fd, had, 0)
 }

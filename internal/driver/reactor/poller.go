@@ -10,6 +10,10 @@ type interest uint8
 const (
 	readable interest = 1 << iota
 	writable
+
+	// behind is only found: behind the bytes there is an end, an error or
+	// urgent data, at which a read stops short.
+	behind
 )
 
 // event is one report of a poller: token as it was given for the descriptor,
@@ -21,15 +25,21 @@ type event struct {
 	ready interest
 }
 
-// poller is the kernel's readiness interface, level-triggered. All methods
-// but wake are called by the loop's goroutine.
+// poller is the kernel's readiness interface. It may report once what a
+// descriptor is ready for, and then only what comes anew: bytes, room, an end.
+// Who does not use all of what was reported calls again. All methods but wake
+// are called by the loop's goroutine.
 type poller interface {
 	// add begins to watch fd, which is not watched, for want.
 	add(fd int, t token, want interest) error
 
 	// modify changes what fd is watched for from had to want. Neither is
-	// empty.
+	// empty. What fd is ready for is reported anew.
 	modify(fd int, t token, had, want interest) error
+
+	// again has what fd is ready for reported anew, if it still is. It is
+	// watched for want.
+	again(fd int, t token, want interest) error
 
 	// remove ends watching fd, which is still open. No event of a later
 	// wait has its token.

@@ -78,7 +78,7 @@ type reactor struct {
 	writer  sock.Writer
 
 	reports, spare []report    // for the next Poll; spare is reused memory
-	loose          []driver.ID // connections that may be watched for too much
+	loose          []driver.ID // connections that loosen and miss noted
 
 	err error // why the driver cannot go on, if it cannot
 
@@ -123,10 +123,10 @@ func (r *reactor) ready(id driver.ID, generation uint32, ready interest) {
 		return
 	}
 	if ready&c.watched&^c.want != 0 {
-		r.loosen(id)
+		r.miss(id, c)
 	}
 	if ready&c.want&readable != 0 {
-		r.receive(id, c)
+		r.receive(id, c, ready&behind != 0)
 		// The call may have moved c by opening others, or ended it; then it
 		// waits for nothing, and its id has no new user before it is Closed.
 		c = &r.conns[id]

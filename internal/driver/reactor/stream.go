@@ -43,14 +43,17 @@ func (r *reactor) Resume(id driver.ID) {
 	}
 }
 
-// receive reads once. A short read says that there is no more for now, and a
-// full one will be reported again, so nothing is ever read only to find that
+// receive reads once. A short read says that there is no more for now unless
+// there is something behind it, so nothing is ever read only to find that
 // there is nothing.
-func (r *reactor) receive(id driver.ID, c *conn) {
+func (r *reactor) receive(id driver.ID, c *conn, behind bool) {
 	p := r.scratch.Bytes()
 	n, err := sock.Read(int(c.fd), p)
 	switch {
 	case n > 0:
+		if n == len(p) || behind {
+			r.miss(id, c)
+		}
 		r.events.Received(id, r.scratch, p[:n:n], nil)
 		if r.scratch.Shared() {
 			r.scratch.Release()
