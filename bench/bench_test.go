@@ -8,22 +8,26 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/sluice-go/sluice/bench/internal/load"
+	"github.com/sluice-go/sluice/bench/internal/results"
 	"github.com/sluice-go/sluice/bench/internal/servers"
 )
 
 // TestMain lets the test binary be its own children, as the program is, and
 // adds servers with faults to those that children know.
 func TestMain(m *testing.M) {
-	servers.Echo["corrupting"] = corrupting
-	servers.Echo["ending"] = func(string) error { return errors.New("out of order") }
-	servers.HTTP["lying"] = lying
+	servers.All = append(servers.All,
+		servers.Server{Name: "corrupting", Protocol: servers.Echo, Variant: true, Serve: corrupting},
+		servers.Server{Name: "ending", Protocol: servers.Echo, Variant: true, Serve: func(string) error { return errors.New("out of order") }},
+		servers.Server{Name: "lying", Protocol: servers.HTTP, Variant: true, Serve: lying},
+	)
 	if len(os.Args) > 1 && (os.Args[1] == "serve" || os.Args[1] == "load") {
 		main()
 		return
@@ -74,66 +78,66 @@ func lying(addr string) error {
 
 const testSize = 1024
 
+var testTiming = timing{Seconds: 0.15, WarmUp: 0.02}
+
 func testLab(t *testing.T) *lab {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(cancel)
-	l, err := newLab(ctx)
+	l, err := newLab(ctx, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(l.close)
 	return l
 }
 
-func testConfig() load.Config {
-	return load.Config{Conns: 20, Size: testSize, WarmUp: 20 * time.Millisecond, Measure: 200 * time.Millisecond}
+func testCell(s results.Scenario) results.Cell {
+	return results.Cell{Scenario: s, Conns: 20, Size: testSize, Pipeline: 1}
 }
 
-func TestEveryServerEchoesWithoutErrors(t *testing.T) {
-	l := testLab(t)
-	for _, name := range servers.Names(servers.Echo) {
-		if name == "corrupting" || name == "ending" {
-			continue
-		}
-		for _, kind := range []string{loadLoop, loadChurn} {
-			o := l.throughput(kind, name, testConfig())
-			if o.err != nil {
-				t.Errorf("%s, %s: %v", name, kind, o.err)
-			} else if o.Requests == 0 || o.Errors != 0 || o.ServerCPU <= 0 || o.ClientCPU <= 0 {
-				t.Errorf("%s, %s: %+v", name, kind, o.Result)
-			}
-		}
-	}
-}
-
-func testHTTPConfig(t *testing.T, target string, pipeline int) load.Config {
+func find(t *testing.T, name string) servers.Server {
 	t.Helper()
-	body, err := servers.Body(target)
+	s, err := servers.Find(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := testConfig()
-	cfg.HTTP = &load.HTTP{Target: target, Body: body, Pipeline: pipeline}
-	return cfg
+	return s
 }
 
-func TestEveryHTTPServerAnswersWithoutErrors(t *testing.T) {
+// installed skips what needs a program that this machine has not got.
+func installed(t *testing.T, s servers.Server) {
+	t.Helper()
+	program := map[string]string{"c-epoll": "cc", "c-uring": "cc", "nginx": "nginx"}[s.Name]
+	if _, err := exec.LookPath(program); program != "" && err != nil {
+		t.Skip(err)
+	}
+}
+
+func TestEveryServerAnswersRightInEveryScenario(t *testing.T) {
 	l := testLab(t)
-	for _, name := range servers.Names(servers.HTTP) {
-		if name == "lying" {
-			continue
+	for _, scenario := range []results.Scenario{
+		results.Echo, results.HTTP, results.Work, results.WebSocket, results.GRPC, results.Churn,
+	} {
+		for _, s := range contenders(scenario) {
+			t.Run(string(scenario)+"/"+s.Name, func(t *testing.T) {
+				installed(t, s)
+				run := l.measure(s, testCell(scenario), testTiming)
+				if !run.Good() || run.Errors != 0 || run.ServerCPU <= 0 || run.ClientLoad <= 0 {
+					t.Errorf("%+v", run)
+				}
+			})
 		}
-		for _, cfg := range []load.Config{
-			testHTTPConfig(t, servers.PlainPath, 1),
-			testHTTPConfig(t, servers.PlainPath, 16),
-			testHTTPConfig(t, servers.WorkPath+"?n=1000", 1),
-		} {
-			o := l.throughput(loadLoop, name, cfg)
-			if o.err != nil {
-				t.Errorf("%s, %+v: %v", name, cfg.HTTP, o.err)
-			} else if o.Requests == 0 || o.Errors != 0 || o.ServerCPU <= 0 || o.ClientCPU <= 0 {
-				t.Errorf("%s, %+v: %+v", name, cfg.HTTP, o.Result)
-			}
+	}
+}
+
+func TestSeveralClientProcessesShareTheWork(t *testing.T) {
+	l := testLab(t)
+	l.clientCores = append(l.clientCores, l.clientCores[0])
+	for _, scenario := range []results.Scenario{results.Echo, results.Churn, results.HTTP} {
+		run := l.measure(contenders(scenario)[0], testCell(scenario), testTiming)
+		if !run.Good() || run.Errors != 0 {
+			t.Errorf("%+v", run)
 		}
 	}
 }
@@ -141,102 +145,146 @@ func TestEveryHTTPServerAnswersWithoutErrors(t *testing.T) {
 func TestHTTPServersGiveTheSameAnswer(t *testing.T) {
 	l := testLab(t)
 	want := http.Header{"Content-Type": {"text/plain"}, "Content-Length": {"13"}}
-	for _, name := range servers.Names(servers.HTTP) {
-		cfg := testHTTPConfig(t, servers.PlainPath, 1)
-		s, err := l.start(name, cfg.HTTP)
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		c, err := net.Dial("tcp4", s.addr)
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		_, header, err := cfg.HTTP.Ask(c)
-		if err != nil || !maps.EqualFunc(header, want, slices.Equal) {
-			t.Errorf("%s: header %v, %v, want %v and a date", name, header, err, want)
-		}
-		c.Close()
-		s.Kill()
+	for _, of := range servers.Of(servers.HTTP) {
+		t.Run(of.Name, func(t *testing.T) {
+			installed(t, of)
+			_, cfg, _ := workload(testCell(results.HTTP))
+			s, err := l.start(of, cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Kill()
+			c, err := net.Dial("tcp4", s.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			_, header, err := cfg.HTTP.Ask(c)
+			header.Del("Server") // these two nginx cannot leave out
+			header.Del("Connection")
+			if err != nil || !maps.EqualFunc(header, want, slices.Equal) {
+				t.Errorf("header %v, %v, want %v and a date", header, err, want)
+			}
+		})
 	}
 }
 
-func TestHTTPServersThatLieShowInTheTable(t *testing.T) {
+func TestFaultsOfServersShowInTheNotes(t *testing.T) {
 	l := testLab(t)
-	o := l.throughput(loadLoop, "lying", testHTTPConfig(t, servers.PlainPath, 1))
-	if row := throughputRow("lying", nil, map[string][]outcome{"lying": {o}}); !strings.Contains(strings.Join(row, " "), "not the right one") {
-		t.Errorf("row %q", row)
-	}
-	o = l.throughput(loadLoop, "lying", testHTTPConfig(t, servers.PlainPath, 3))
-	if o.Errors != int64(testConfig().Conns) {
-		t.Errorf("%d errors, want one for each of %d connections", o.Errors, testConfig().Conns)
+	for name, want := range map[string]struct{ text, more string }{
+		"corrupting": {"not the right one", "20 errors"},
+		"lying":      {"not the right one", "20 errors"},
+		"ending":     {"out of order", "1 of 1 runs failed"},
+	} {
+		s := find(t, name)
+		scenario := results.Echo
+		if s.Protocol == servers.HTTP {
+			scenario = results.HTTP
+		}
+		text := notes([]results.Run{l.measure(s, testCell(scenario), testTiming)})
+		if !strings.Contains(text, want.text) || !strings.Contains(text, want.more) {
+			t.Errorf("%s: %q", name, text)
+		}
 	}
 }
 
-func TestFaultyServersShowInTheTable(t *testing.T) {
+func TestMemoryOfIdleConnectionsIsPlausible(t *testing.T) {
 	l := testLab(t)
-	names := []string{servers.Floor, "corrupting", "ending"}
-	outcomes := map[string][]outcome{}
-	err := l.interleave("test", names, 1, func(name string) {
-		outcomes[name] = append(outcomes[name], l.throughput(loadLoop, name, testConfig()))
-	})
+	for name, want := range map[string]struct{ least, most float64 }{
+		"net":            {4 << 10, 64 << 10},  // a goroutine's smallest stack and its buffer, and not ten times that
+		servers.NetHTTP:  {8 << 10, 100 << 10}, // with two buffers
+		"sluice":         {-4 << 10, 4 << 10},
+		"c-epoll":        {-4 << 10, 4 << 10},
+		"sluice-native":  {-4 << 10, 4 << 10},
+		servers.FastHTTP: {4 << 10, 100 << 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := find(t, name)
+			installed(t, s)
+			cell := testCell(results.IdleTCP)
+			if s.Protocol == servers.HTTP {
+				cell.Scenario = results.IdleHTTP
+			}
+			cell.Conns = 500
+			run := l.measure(s, cell, testTiming)
+			if run.Failure != "" || run.Collected < want.least || run.Collected > want.most || (run.GCCycle > 0) == s.Foreign {
+				t.Errorf("%+v", run)
+			}
+		})
+	}
+}
+
+func TestComparePrintsEveryServerAndItsRatio(t *testing.T) {
+	c := compareCmd{Scenario: results.Echo, A: "bare", B: []string{"net"}, Conns: 20, Runs: 2}
+	of, err := c.servers()
 	if err != nil {
 		t.Fatal(err)
 	}
+	fast := results.Run{Requests: 200, Elapsed: time.Second, ServerCPU: time.Millisecond}
+	slow := results.Run{Requests: 100, Elapsed: time.Second, ServerCPU: time.Millisecond}
 	var b strings.Builder
-	if err := printThroughput(&b, names, []string{servers.Floor}, outcomes); err != nil {
+	if err := c.print(&b, of, map[string][]results.Run{"bare": {fast, fast}, "net": {slow, {Failure: "none"}}}); err != nil {
 		t.Fatal(err)
 	}
-	lines := strings.Split(b.String(), "\n")
-	for i, want := range []string{"1.00 [1.00-1.00]", "not the right one", "out of order"} {
-		if !strings.Contains(lines[i+1], want) {
-			t.Errorf("line %d lacks %q:\n%s", i+1, want, b.String())
+	for _, want := range []string{"1.00 [1.00-1.00]", "0.50 [0.50-0.50]", "2.00 [2.00-2.00]", "1 of 2 runs failed; none"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in\n%s", want, b.String())
 		}
 	}
-	if n := outcomes["corrupting"][0].Errors; n != int64(testConfig().Conns) {
-		t.Errorf("%d errors of the corrupting server, want one for each of %d connections", n, testConfig().Conns)
+}
+
+func TestCompareRefusesWhatCannotBeCompared(t *testing.T) {
+	for want, c := range map[string]compareCmd{
+		"named twice":        {Scenario: results.Echo, A: "bare", B: []string{"net", "net"}},
+		"no server for echo": {Scenario: results.Echo, A: "bare", B: []string{"nethttp"}},
+		"no server for work": {Scenario: results.Work, A: "nethttp", B: []string{"nginx"}},
+		`no server "nobody"`: {Scenario: results.Echo, A: "nobody", B: []string{"net"}},
+	} {
+		if _, err := c.servers(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
 	}
 }
 
-func TestNotesTellWhenTheTimeWasTooShort(t *testing.T) {
+// The sets have to end in time on two cores.
+func TestTheSetsTakeNoLongerThanPromised(t *testing.T) {
+	for _, c := range []struct {
+		figuresCmd
+		limit time.Duration
+	}{{figuresCmd{Quick: true}, 5 * time.Minute}, {figuresCmd{}, time.Hour}} {
+		tasks, err := c.tasks()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if total := estimate(tasks, c.Rounds, c.timing()); total > c.limit*9/10 {
+			t.Errorf("quick %v: %v", c.Quick, total)
+		}
+	}
+}
+
+func TestFiguresAreWrittenAndDrawnAgain(t *testing.T) {
+	dir := t.TempDir()
 	l := testLab(t)
-	cfg := testHTTPConfig(t, servers.WorkPath+"?n=20000000", 1)
-	cfg.Measure = 30 * time.Millisecond
-	o := l.throughput(loadLoop, servers.NetHTTP, cfg)
-	if row := throughputRow("name", nil, map[string][]outcome{"name": {o}}); !strings.Contains(strings.Join(row, " "), "exchanges per connection") {
-		t.Errorf("row %q", row)
+	c := figuresCmd{Out: dir, Rounds: 2, Only: []results.Scenario{results.Echo}, Servers: []string{"bare", "sluice"}}
+	of := []servers.Server{find(t, "bare"), find(t, "sluice"), find(t, "ending")}
+	runs := l.rounds([]task{{testCell(results.Echo), of}}, c.Rounds, testTiming)
+	if len(runs) != 6 {
+		t.Fatalf("%d runs", len(runs))
 	}
-}
-
-func TestFootprintOfTheGoroutineModelIsPlausible(t *testing.T) {
-	l := testLab(t)
-	f := l.footprint("net", load.Config{Conns: 500, Size: testSize})
-	if f.err != nil {
-		t.Fatal(f.err)
+	if err := c.write(c.describe(l, runs), runs); err != nil {
+		t.Fatal(err)
 	}
-	// A goroutine's smallest stack and its buffer, and not ten times that.
-	if f.errors != 0 || f.collected < 4<<10 || f.collected > 64<<10 {
-		t.Errorf("%+v", f)
+	again := figuresCmd{From: dir, Out: filepath.Join(dir, "again"), Results: filepath.Join(dir, "RESULTS.md")}
+	if err := again.redraw(); err != nil {
+		t.Fatal(err)
 	}
-}
-
-func TestFootprintOfIdleHTTPConnectionsIsPlausible(t *testing.T) {
-	l := testLab(t)
-	cfg := testHTTPConfig(t, servers.PlainPath, 1)
-	cfg.Conns = 500
-	f := l.footprint(servers.NetHTTP, cfg)
-	if f.err != nil {
-		t.Fatal(f.err)
+	text, err := os.ReadFile(again.Results)
+	if err != nil || !strings.Contains(string(text), "sluice") || !strings.Contains(string(text), "out of order") {
+		t.Errorf("%v\n%s", err, text)
 	}
-	// A goroutine's smallest stack and two buffers, and not ten times that.
-	if f.errors != 0 || f.collected < 8<<10 || f.collected > 100<<10 {
-		t.Errorf("%+v", f)
-	}
-}
-
-func TestInterleaveRotatesTheOrder(t *testing.T) {
-	var order []string
-	err := testLab(t).interleave("test", []string{"a", "b", "c"}, 3, func(name string) { order = append(order, name) })
-	if got := strings.Join(order, ""); err != nil || got != "abcbcacab" {
-		t.Errorf("order %s, %v", got, err)
+	first, _ := os.ReadFile(filepath.Join(dir, runsFile))
+	second, err := os.ReadFile(filepath.Join(again.Out, runsFile))
+	if err != nil || string(first) != string(second) {
+		t.Errorf("the runs are not the same: %v", err)
 	}
 }

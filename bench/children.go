@@ -1,14 +1,19 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"net/netip"
 	"os"
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
+	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -19,23 +24,24 @@ import (
 
 // What children say to their parent.
 const (
-	saidCollected = "collected" // a server has done what SIGUSR1 asks
+	saidCollected = "collected" // a server has done what SIGUSR1 asks; a collection follows, as JSON
+	saidReady     = "ready"     // a client waits for a line on its standard input
 	saidResult    = "result"    // a client's load.Result follows, as JSON
 )
 
 // serveCmd is one server.
 type serveCmd struct {
-	Name string `arg:"" help:"Which server: ${echo_servers}; for HTTP: ${http_servers}."`
+	Name string `arg:"" help:"Which server: ${servers}."`
 	Addr string `default:"127.0.0.1:7000" help:"The loopback address to listen on."`
 }
 
 func (c *serveCmd) Run() error {
-	serve := servers.Echo[c.Name]
-	if serve == nil {
-		serve = servers.HTTP[c.Name]
+	s, err := servers.Find(c.Name)
+	if err != nil {
+		return err
 	}
-	if serve == nil {
-		return fmt.Errorf("no server %q", c.Name)
+	if s.Serve == nil {
+		return fmt.Errorf("%s is another program: %s", s.Name, s.About)
 	}
 	addr, err := netip.ParseAddrPort(c.Addr)
 	if err != nil {
@@ -45,33 +51,68 @@ func (c *serveCmd) Run() error {
 		return fmt.Errorf("%s is not a loopback address", c.Addr)
 	}
 	collectOnSignal()
-	return serve(c.Addr)
+	return s.Serve(c.Addr)
 }
 
-// collectOnSignal makes every SIGUSR1 give back all memory that is not in use.
-// Two collections are what empties a sync.Pool.
+// collection is what garbage collections took, in a server that had nothing
+// else to do.
+type collection struct {
+	Cycle time.Duration // one from its beginning to its end, the median of some
+	Pause time.Duration // the longest time that any since the start of the process stopped it
+}
+
+// collectOnSignal makes every SIGUSR1 collect garbage and give back all memory
+// that is not in use. The first collections empty each sync.Pool.
 func collectOnSignal() {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, unix.SIGUSR1)
 	go func() {
 		for range signals {
 			runtime.GC()
+			runtime.GC()
+			var cycles [3]time.Duration
+			for i := range cycles {
+				began := time.Now()
+				runtime.GC()
+				cycles[i] = time.Since(began)
+			}
+			slices.Sort(cycles[:])
 			debug.FreeOSMemory()
-			child.Say(saidCollected, "")
+			text, _ := json.Marshal(collection{cycles[len(cycles)/2], longestPause()}) // two numbers
+			child.Say(saidCollected, string(text))
 		}
 	}()
+}
+
+// longestPause returns the longest time that a garbage collection has stopped
+// the program, rounded up to the runtime's classes.
+func longestPause() time.Duration {
+	sample := []metrics.Sample{{Name: "/sched/pauses/total/gc:seconds"}}
+	metrics.Read(sample)
+	h := sample[0].Value.Float64Histogram()
+	for i, n := range slices.Backward(h.Counts) {
+		if n == 0 {
+			continue
+		}
+		if end := h.Buckets[i+1]; !math.IsInf(end, 0) {
+			return time.Duration(end * float64(time.Second))
+		}
+		return time.Duration(h.Buckets[i] * float64(time.Second))
+	}
+	return 0
 }
 
 // The kinds of load.
 const (
 	loadLoop  = "loop"
+	loadGRPC  = "grpc"
 	loadHold  = "hold"
 	loadChurn = "churn"
 )
 
 // loadCmd is one client.
 type loadCmd struct {
-	Kind   string `arg:"" enum:"loop,hold,churn"`
+	Kind   string `arg:"" enum:"loop,grpc,hold,churn"`
 	Config string `arg:"" help:"A load.Config as JSON."`
 }
 
@@ -80,19 +121,13 @@ func (c *loadCmd) Run() error {
 	if err := json.Unmarshal([]byte(c.Config), &cfg); err != nil {
 		return err
 	}
-	debug.SetGCPercent(-1) // its memory is bounded, and a collection would be noise
-	runtime.LockOSThread()
-	var r load.Result
-	var err error
-	release := func() {}
-	switch c.Kind {
-	case loadLoop:
-		r, err = load.Loop(cfg)
-	case loadChurn:
-		r, err = load.Churn(cfg)
-	case loadHold:
-		r, release, err = load.Hold(cfg)
+	in := bufio.NewReader(os.Stdin)
+	ready := func() error {
+		child.Say(saidReady, "")
+		_, err := in.ReadString('\n')
+		return err
 	}
+	r, release, err := c.run(cfg, ready)
 	if err != nil {
 		return err
 	}
@@ -102,8 +137,29 @@ func (c *loadCmd) Run() error {
 	}
 	child.Say(saidResult, string(text))
 	if c.Kind == loadHold {
-		io.Copy(io.Discard, os.Stdin) // until the parent has looked
+		io.Copy(io.Discard, in) // until the parent has looked
 	}
 	release()
 	return nil
+}
+
+func (c *loadCmd) run(cfg load.Config, ready func() error) (r load.Result, release func(), err error) {
+	release = func() {}
+	if c.Kind != loadGRPC { // one thread; its memory is bounded, and a collection would be noise
+		debug.SetGCPercent(-1)
+		runtime.LockOSThread()
+	}
+	switch c.Kind {
+	case loadLoop:
+		r, err = load.Loop(cfg, ready)
+	case loadGRPC:
+		r, err = load.GRPC(cfg, ready)
+	case loadChurn:
+		r, err = load.Churn(cfg, ready)
+	case loadHold:
+		if r, release, err = load.Hold(cfg); err == nil {
+			err = ready()
+		}
+	}
+	return r, release, err
 }

@@ -22,8 +22,12 @@ import (
 // print lines of their own.
 const mark = "\x01bench "
 
-// keptOutput bounds what is kept of a child's other output, in bytes.
-const keptOutput = 2 << 10
+const (
+	// keptOutput bounds what is kept of a child's other output, in bytes.
+	keptOutput = 2 << 10
+	// longestLine bounds a line for the parent, in bytes.
+	longestLine = 64 << 10
+)
 
 // Say sends one line of text, which begins with word, to the parent.
 func Say(word, text string) {
@@ -165,7 +169,7 @@ func (o *output) Write(p []byte) (int, error) {
 	defer o.mu.Unlock()
 	for part := range bytes.Lines(p) {
 		o.line = append(o.line, part...)
-		if part[len(part)-1] != '\n' && len(o.line) < keptOutput {
+		if part[len(part)-1] != '\n' && len(o.line) < longestLine {
 			break
 		}
 		if text, ok := bytes.CutPrefix(o.line, []byte(mark)); ok {

@@ -29,6 +29,12 @@ var roles = map[string]func(){
 		cores, _ := proc.Cores()
 		Say("bound", fmt.Sprint(cores))
 	},
+	"chatter": func() {
+		for _, part := range []string{mark + "result ", strings.Repeat("x", 10_000), strings.Repeat("y", 10_000) + "\n"} {
+			os.Stdout.WriteString(part)
+			time.Sleep(time.Millisecond)
+		}
+	},
 	"answer": func() {
 		line, _ := bufio.NewReader(os.Stdin).ReadString('\n')
 		Say("heard", strings.TrimSpace(line))
@@ -166,5 +172,12 @@ func TestAnotherProgramIsNamedWithItsArguments(t *testing.T) {
 	<-p.Ended()
 	if text := p.Err().Error(); !strings.HasPrefix(text, "false argument: ") {
 		t.Errorf("got %q", text)
+	}
+}
+
+func TestALongLineInPiecesArrivesWhole(t *testing.T) {
+	p, ctx := start(t, firstCore(), "chatter")
+	if text, err := p.Await(ctx, "result"); err != nil || len(text) != 20_000 {
+		t.Errorf("%d bytes: %v", len(text), err)
 	}
 }

@@ -77,3 +77,16 @@ func (r Run) CPUPerRequest() float64 {
 func (r Run) Exchanges() float64 {
 	return float64(r.Requests) / float64(max(1, r.Conns*max(1, r.Pipeline)))
 }
+
+// Limits beyond which a reader has to know of it.
+const (
+	// BoundClient is the share of its core above which the client, rather
+	// than the server, may be what limits the rate.
+	BoundClient = 0.9
+	// LoudNoise is the share of the cores in other hands above which a figure
+	// is doubtful.
+	LoudNoise = 0.05
+	// FewExchanges is how often all connections must have had their turn for a
+	// rate, and above all a latency, to be that of a long run.
+	FewExchanges = 2
+)
