@@ -77,6 +77,11 @@ func (c Conn) AboveHighWater() bool {
 	return s.flags&(flagHigh|flagWriteBroken) == flagHigh
 }
 
+// directMin is the size, in bytes, from which Write does not copy what the
+// descriptor takes at once: then a copy costs more than the system call that
+// sending it together with what follows might save.
+const directMin = 16 << 10
+
 // writable locks c's slot if n more bytes may be queued.
 func (c Conn) writable(n int) (*slot, error) {
 	s, err := c.lockOpen()
@@ -115,9 +120,10 @@ func (c Conn) wrote(s *slot, n int) {
 // Write queues a copy of p; the loop sends it at the end of the callback or
 // pass. It never blocks and takes all of p or, with an error, nothing of it:
 // ErrClosed, ErrWriteClosed, ErrWriteLimit or ErrWriteTimeout; once sending has
-// failed, ErrClosed together with what the system said. From another goroutine,
-// while the loop sleeps and nothing is queued, it writes to the descriptor
-// itself, which saves waking the loop; then the system's error is possible, too.
+// failed, ErrClosed together with what the system said. If nothing is queued it
+// writes 16 KiB or more to the descriptor itself, which saves the copy, and from
+// another goroutine while the loop sleeps any p, which saves waking the loop; then
+// the system's error is possible, too.
 func (c Conn) Write(p []byte) (int, error) { return c.write(p, len(p)) }
 
 // write is Write, with n bytes in place of len(p) held against the limit.
@@ -127,7 +133,8 @@ func (c Conn) write(p []byte, n int) (int, error) {
 		return 0, err
 	}
 	rest := p
-	if c.ch.loop.parked.Load() && s.pending == 0 && s.flags&(flagBusy|flagQueued|flagSending) == 0 {
+	if s.pending == 0 && s.flags&flagSending == 0 &&
+		(len(p) >= directMin || s.flags&(flagBusy|flagQueued) == 0 && c.ch.loop.parked.Load()) {
 		n, err := c.writeNow(s, p)
 		if err != nil {
 			return 0, err
