@@ -64,9 +64,9 @@ type eventLoop struct {
 	iov        [][]byte          // scratch for Send
 	batch      workers.Batch     // offloaded jobs, handed over at the end of the pass
 	now        int64             // ms, when this pass began
-	begun      bool              // true exactly when now is that of this pass
+	reports    int               // what the driver reported in this pass
 	slept      bool              // true exactly when the last Poll was allowed to sleep
-	worked     bool              // true exactly when the last Poll reported something
+	worked     bool              // true exactly when the last Poll reported more than one thing
 	yielded    int64             // ms, when the loop last gave way to other goroutines
 	yield      bool              // true exactly when it has made a goroutine runnable since
 	stopping   bool              // true exactly when no new connection is taken
@@ -174,11 +174,11 @@ func (l *eventLoop) finished() bool {
 // for; then timers; at last what the handlers wrote goes out.
 func (l *eventLoop) pass() error {
 	wait := l.wait()
-	l.begun = false
+	l.reports = 0
 	if err := l.drv.Poll(wait); err != nil {
 		return err
 	}
-	l.worked = l.begun
+	l.worked = l.reports > 1
 	l.begin()
 	for _, in := range l.incoming.Take(perPass) {
 		l.adopt(in.fd, in.r)
@@ -209,8 +209,8 @@ func (l *eventLoop) wait() time.Duration {
 		return 0
 	}
 	if l.worked {
-		// Where there was something there is often more by now, and looking
-		// costs less than falling asleep and being woken.
+		// Where there was much there is often more by now, and looking costs
+		// less than falling asleep and being woken.
 		l.worked = false
 		return 0
 	}
@@ -254,10 +254,9 @@ func (l *eventLoop) queued() bool {
 // begin marks the time of a pass: at its first event or, without one, when
 // Poll has returned.
 func (l *eventLoop) begin() {
-	if l.begun {
+	if l.reports++; l.reports > 1 {
 		return
 	}
-	l.begun = true
 	if now := l.time(); now != l.now || l.slept { // seldom: a store that others see costs
 		l.now, l.slept = now, false
 		l.published.began.Store(now)
