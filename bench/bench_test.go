@@ -109,7 +109,7 @@ func find(t *testing.T, name string) servers.Server {
 func installed(t *testing.T, s servers.Server) {
 	t.Helper()
 	program := map[string]string{"c-epoll": "cc", "c-uring": "cc", "nginx": "nginx"}[s.Name]
-	if _, err := exec.LookPath(program); program != "" && err != nil {
+	if _, err := exec.LookPath(program); program != "" && err != nil && os.Getenv("SLUICE_REQUIRE_TOOLS") != "1" {
 		t.Skip(err)
 	}
 }
@@ -123,6 +123,9 @@ func TestEveryServerAnswersRightInEveryScenario(t *testing.T) {
 			t.Run(string(scenario)+"/"+s.Name, func(t *testing.T) {
 				installed(t, s)
 				run := l.measure(s, testCell(scenario), testTiming)
+				if strings.Contains(run.Failure, "io_uring_setup") {
+					t.Skip(run.Failure)
+				}
 				if !run.Good() || run.Errors != 0 || run.ServerCPU <= 0 || run.ClientLoad <= 0 {
 					t.Errorf("%+v", run)
 				}
