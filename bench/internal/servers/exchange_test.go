@@ -229,10 +229,16 @@ func TestGRPCServersSendMessagesBack(t *testing.T) {
 	}, GRPC)
 }
 
-// TestConnectionsDoNotDelay looks at the server's own end of a connection.
+// TestConnectionsDoNotDelay looks at the server's own end of a connection that
+// is made once the server has answered, as those of a measurement are.
 func TestConnectionsDoNotDelay(t *testing.T) {
 	each(t, func(t *testing.T, s Server) {
 		p, addr := start(t, s)
+		first := dial(t, addr)
+		fmt.Fprintf(first, "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", PlainPath)
+		if _, err := first.Read(make([]byte, 4<<10)); err != nil {
+			t.Fatal(err)
+		}
 		c := dial(t, addr)
 		for range 2 { // nginx waits for the first answer
 			fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", PlainPath) // which an echo server sends back
