@@ -122,7 +122,7 @@ func (c Conn) abortLocked(s *slot, cause error) {
 // orderly end that was under way would have given as its cause is void.
 func (c Conn) markAborted(s *slot, cause error) {
 	a := c.act()
-	a.ended = a.ended && s.want&wantAbort != 0
+	a.ended = a.ended && (s.want&wantAbort != 0 || s.flags&flagWriteBroken != 0)
 	a.end(cause)
 	if s.state == stateOpen {
 		s.state = stateClosing // no more writes, no more callbacks but OnClose
@@ -307,6 +307,7 @@ type active struct {
 	// Guarded by slot.mu.
 	out     buffer.LinkBuffer // what waits to be sent
 	unread  int               // in.Len(), for those who may not look
+	direct  int               // bytes that Write sent at once in this callback
 	cause   error             // what OnClose will be given
 	ended   bool              // true exactly when cause was set
 	left    int               // closing: bytes that the peer had not taken when last looked at, 0 before
@@ -356,6 +357,9 @@ func (ch *chunk) part(i uint32) *active {
 // with the connection only if something stays in it.
 func (l *eventLoop) keepOrFree(ch *chunk, i uint32, s *slot) {
 	a := ch.part(i)
+	if a != nil {
+		a.direct = 0
+	}
 	switch {
 	case a == nil:
 	case s.flags&flagSpare != 0:
@@ -393,7 +397,7 @@ func (a *active) recycle(l *eventLoop) {
 	a.in.Close()
 	a.out.Close()
 	a.timers, a.dial, a.unread, a.cause, a.ended, a.local = nil, nil, 0, nil, false, nil
-	a.marks, a.view, a.detach, a.left, a.lastEnd = nil, nil, nil, 0, 0
+	a.marks, a.view, a.detach, a.left, a.lastEnd, a.direct = nil, nil, nil, 0, 0, 0
 	l.actives.Put(a)
 }
 

@@ -82,6 +82,11 @@ func (c Conn) AboveHighWater() bool {
 // sending it together with what follows might save.
 const directMin = 16 << 10
 
+// directMax is how many bytes a callback sends so at most: beyond it they wait
+// and count against the high-water mark, so that a callback which writes until
+// that is reached comes to an end though the peer takes all of it.
+const directMax = 256 << 10
+
 // writable locks c's slot if n more bytes may be queued.
 func (c Conn) writable(n int) (*slot, error) {
 	s, err := c.lockOpen()
@@ -133,9 +138,8 @@ func (c Conn) write(p []byte, n int) (int, error) {
 		return 0, err
 	}
 	rest := p
-	if s.pending == 0 && s.flags&flagSending == 0 &&
-		(len(p) >= directMin || s.flags&(flagBusy|flagQueued) == 0 && c.ch.loop.parked.Load()) {
-		n, err := c.writeNow(s, p)
+	if now := c.direct(s, p); len(now) > 0 {
+		n, err := c.writeNow(s, now)
 		if err != nil {
 			return 0, err
 		}
@@ -148,6 +152,23 @@ func (c Conn) write(p []byte, n int) (int, error) {
 	_, _ = c.act().out.Write(rest)
 	c.wrote(s, len(rest))
 	return len(p), nil
+}
+
+// direct returns the part of p that is to go to the descriptor at once, with s
+// locked.
+func (c Conn) direct(s *slot, p []byte) []byte {
+	switch {
+	case s.pending > 0 || s.flags&flagSending != 0:
+		return nil
+	case s.flags&flagBusy == 0 && (len(p) >= directMin || s.flags&flagQueued == 0 && c.ch.loop.parked.Load()):
+		return p[:min(len(p), directMax)]
+	case s.flags&flagBusy == 0 || len(p) < directMin:
+		return nil
+	}
+	a := c.act()
+	p = p[:min(len(p), directMax-a.direct)]
+	a.direct += len(p)
+	return p
 }
 
 // writeNow writes what the descriptor takes at once. On an error it unlocks s.

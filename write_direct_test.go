@@ -2,8 +2,10 @@ package sluice
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"testing"
+	"time"
 )
 
 func TestALargeWriteIsNotCopiedUnlessSomethingWaits(t *testing.T) {
@@ -57,4 +59,52 @@ func TestWhatALargeWriteCannotSendAtOnceFollows(t *testing.T) {
 			t.Errorf("%d of %d bytes: %v", len(got), size, err)
 		}
 	})
+}
+
+// A peer that takes everything at once does not keep a callback for ever.
+func TestACallbackThatWritesUntilTheHighWaterMarkEnds(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		const most = 64 << 20
+		e := w.engine(t, Config{Loops: 1, HighWater: 64 << 10})
+		written := make(chan int, 1)
+		_, p := w.pair(t, e, Funcs{Open: func(c Conn) {
+			n := 0
+			for piece := make([]byte, 64<<10); !c.AboveHighWater() && n < most; n += len(piece) {
+				_, _ = c.Write(piece)
+			}
+			written <- n
+			_ = c.Close()
+		}})
+		go io.Copy(io.Discard, p)
+		if n := receive(t, "the callback to end", written); n > directMax+256<<10 {
+			t.Errorf("%d bytes were written in one callback", n)
+		}
+	})
+}
+
+func TestTheCauseOfAFailedLargeWriteIsThatOfASmallOne(t *testing.T) {
+	for _, size := range []int{100, directMin} {
+		s := newStepped(t, Config{})
+		closed := make(chan error, 1)
+		var c Conn
+		p := s.connect(Funcs{
+			Open:  func(opened Conn) { c = opened },
+			EOF:   func(Conn) {},
+			Close: func(_ Conn, err error) { closed <- err },
+		})
+		_ = p.Close()
+		s.settle()
+		for range 2 { // the first makes the peer's kernel answer with a reset
+			_ = c.Execute(func(c Conn) {
+				if _, err := c.Write(make([]byte, size)); err != nil {
+					c.Abort()
+				}
+			})
+			s.settle()
+		}
+		eventually(t, "OnClose", func() bool { s.advance(time.Second); return len(closed) > 0 })
+		if err := <-closed; errors.Is(err, ErrAborted) || err == nil {
+			t.Errorf("%d bytes: OnClose got %v", size, err)
+		}
+	}
 }

@@ -15,7 +15,7 @@ const (
 // unix.EAGAIN if nothing has come.
 func Read(fd int, p []byte) (int, error) {
 	for {
-		n, err := read(fd, p)
+		n, err := unix.Read(fd, p)
 		if err != unix.EINTR {
 			return max(n, 0), err
 		}
@@ -26,7 +26,7 @@ func Read(fd int, p []byte) (int, error) {
 func Write(fd int, p []byte) (int, error) {
 	p = p[:min(len(p), bytesMax)]
 	for {
-		n, err := write(fd, p)
+		n, err := unix.Write(fd, p)
 		if err != unix.EINTR {
 			return written(n, err)
 		}

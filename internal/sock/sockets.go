@@ -19,7 +19,8 @@ func (Sockets) TryWrite(fd int, p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	return Write(fd, p)
+	n, err := Write(fd, p)
+	return n, os.NewSyscallError("write", err)
 }
 
 // LocalAddr returns the address of this end, or nil if there is none.

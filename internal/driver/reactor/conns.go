@@ -35,7 +35,7 @@ type conn struct {
 	flow    flow
 }
 
-// flow says what stops the flow of Received, and what it lacks.
+// flow says what stops the flow of Received, and what it needs.
 type flow uint8
 
 const (
@@ -45,7 +45,20 @@ const (
 	// missed is no stop: something was reported that was not used, or not all
 	// of it, and has to be reported again should c still want it.
 	missed
+
+	// local is no stop either: the connection is not TCP, and a read may stop
+	// short anywhere, as behind a descriptor that the peer passed.
+	local
 )
+
+// token returns what events for c carry.
+func (c *conn) token(id driver.ID) token {
+	t := newToken(uint32(id), c.generation)
+	if c.flow&local != 0 {
+		t |= levelBit
+	}
+	return t
+}
 
 // must returns the connection id, which must be in the state s.
 func (r *reactor) must(id driver.ID, s state) *conn {
@@ -84,7 +97,7 @@ func (r *reactor) end(c *conn, s state) (fd int) {
 // watch makes the poller watch for exactly what c waits for.
 func (r *reactor) watch(id driver.ID, c *conn) error {
 	var err error
-	fd, t := int(c.fd), newToken(uint32(id), c.generation)
+	fd, t := int(c.fd), c.token(id)
 	switch {
 	case c.watched == c.want:
 	case c.watched == 0:
@@ -136,8 +149,8 @@ func (r *reactor) tighten() {
 		switch {
 		case c.want != c.watched:
 			err = r.watch(id, c)
-		case c.want != 0 && c.flow&missed != 0:
-			err = r.poller.again(int(c.fd), newToken(uint32(id), c.generation), c.want)
+		case c.want != 0 && c.flow&(missed|local) == missed:
+			err = r.poller.again(int(c.fd), c.token(id), c.want)
 		}
 		c.flow &^= missed
 		if err != nil {

@@ -15,6 +15,9 @@ func (r *reactor) Dial(id driver.ID, addr net.Addr) {
 	fd, err := sock.Connect(addr)
 	c := r.begin(id, dialing, fd)
 	r.dials[id] = addr
+	if addr.Network() == "unix" {
+		c.flow = local
+	}
 	if err == nil {
 		err = r.await(id, c, writable)
 	}

@@ -2,10 +2,9 @@ package reactor
 
 import (
 	"bytes"
+	"errors"
 	"io"
-	"net"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -30,10 +29,50 @@ func (c *collector) handler() *handler {
 	}}
 }
 
+// tcpPair returns the two ends of a connection over TCP, whose bytes arrive at
+// once. The first belongs to the test.
+func tcpPair(t *testing.T) (peer, fd int) {
+	t.Helper()
+	l, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(l)
+	if peer, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(peer) })
+	err = errors.Join(unix.Bind(l, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), unix.Listen(l, 1))
+	addr, nameErr := unix.Getsockname(l)
+	if err = errors.Join(err, nameErr); err == nil {
+		err = unix.Connect(peer, addr)
+	}
+	if err == nil {
+		fd, _, err = unix.Accept4(l, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+	}
+	if err == nil {
+		err = unix.SetNonblock(peer, true)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return peer, fd
+}
+
+// openTCP opens one end of a connection over TCP as 0 and returns the other.
+func openTCP(t *testing.T, r *reactor) (peer int) {
+	t.Helper()
+	peer, fd := tcpPair(t)
+	if err := r.Open(0, fd); err != nil {
+		t.Fatal(err)
+	}
+	return peer
+}
+
 func TestWhatAFullReadLeavesIsReportedWithoutAnythingNew(t *testing.T) {
 	var c collector
 	r, _ := newReactor(t, c.handler())
-	peer := pair(t, r, 0)
+	peer := openTCP(t, r)
 	const size = 2*readSize + 100 // the last read is short
 	write(t, peer, make([]byte, size))
 	for range 3 {
@@ -47,7 +86,7 @@ func TestWhatAFullReadLeavesIsReportedWithoutAnythingNew(t *testing.T) {
 func TestTheEndBehindBytesIsReportedWithoutAnythingNew(t *testing.T) {
 	var c collector
 	r, _ := newReactor(t, c.handler())
-	peer := pair(t, r, 0)
+	peer := openTCP(t, r)
 	write(t, peer, []byte("last words"))
 	if err := unix.Shutdown(peer, unix.SHUT_WR); err != nil {
 		t.Fatal(err)
@@ -65,7 +104,7 @@ func TestBytesReportedDuringAPauseComeAfterIt(t *testing.T) {
 	var c collector
 	h := c.handler()
 	r, _ := newReactor(t, h)
-	peer := pair(t, r, 0)
+	peer := openTCP(t, r)
 	r.Pause(0)
 	write(t, peer, []byte("patience"))
 	poll(t, r, 0)
@@ -79,7 +118,7 @@ func TestBytesReportedDuringAPauseComeAfterIt(t *testing.T) {
 func TestRoomReportedTooEarlyIsReportedAgain(t *testing.T) {
 	sent := 0
 	r, _ := newReactor(t, &handler{sent: func(driver.ID, int, error) { sent++ }})
-	peer := pair(t, r, 0)
+	peer := openTCP(t, r)
 	fill := func() {
 		for {
 			if n, err := r.Send(0, [][]byte{make([]byte, readSize)}); n < readSize {
@@ -105,7 +144,7 @@ func TestRoomReportedTooEarlyIsReportedAgain(t *testing.T) {
 	}
 	r.conns[0].watched |= writable // as if it had not been told yet
 	c := &r.conns[0]
-	if err := r.poller.modify(int(c.fd), newToken(0, c.generation), readable, readable|writable); err != nil {
+	if err := r.poller.modify(int(c.fd), c.token(0), readable, readable|writable); err != nil {
 		t.Fatal(err)
 	}
 	r.loose = r.loose[:0]
@@ -123,46 +162,16 @@ func TestRoomReportedTooEarlyIsReportedAgain(t *testing.T) {
 func TestBytesBehindUrgentDataArrive(t *testing.T) {
 	var c collector
 	r, _ := newReactor(t, c.handler())
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(fd)
-	if err := unix.Connect(fd, &unix.SockaddrInet4{Port: l.Addr().(*net.TCPAddr).Port, Addr: [4]byte{127, 0, 0, 1}}); err != nil {
-		t.Fatal(err)
-	}
-	served, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer served.Close()
-	f, err := served.(*net.TCPConn).File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	dup, err := unix.Dup(int(f.Fd()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.SetNonblock(dup, true); err != nil {
-		t.Fatal(err)
-	}
+	peer, fd := tcpPair(t)
 	for _, part := range []struct {
 		text  string
 		flags int
 	}{{"before", 0}, {"!", unix.MSG_OOB}, {"behind", 0}} {
-		if err := unix.Send(fd, []byte(part.text), part.flags); err != nil {
+		if err := unix.Send(peer, []byte(part.text), part.flags); err != nil {
 			t.Fatal(err)
 		}
 	}
-	time.Sleep(20 * time.Millisecond) // all of it has come: no new event will help
-	if err := r.Open(0, dup); err != nil {
+	if err := r.Open(0, fd); err != nil { // all of it has come: no new event will help
 		t.Fatal(err)
 	}
 	for range 4 {
@@ -170,5 +179,22 @@ func TestBytesBehindUrgentDataArrive(t *testing.T) {
 	}
 	if c.got.String() != "beforebehind" {
 		t.Errorf("got %q in %d reads", &c.got, c.reads)
+	}
+}
+
+// A read of a Unix socket stops short behind a descriptor that was passed.
+func TestBytesBehindAPassedDescriptorArrive(t *testing.T) {
+	var c collector
+	r, _ := newReactor(t, c.handler())
+	peer := pair(t, r, 0)
+	if err := unix.Sendmsg(peer, []byte("a"), unix.UnixRights(peer), nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	write(t, peer, []byte("bcd"))
+	for range 3 {
+		poll(t, r, 0)
+	}
+	if c.got.String() != "abcd" {
+		t.Errorf("got %q", &c.got)
 	}
 }

@@ -17,9 +17,9 @@ func Epoll() driver.System {
 	return &system{name: "epoll", newPoller: func() (poller, error) { return newEpoll() }}
 }
 
-// epoll is the poller over epoll(7). Connections are edge-triggered: a level
-// would have the kernel look at each once more, after it was read, only to find
-// nothing, which is 3 % of all that an echo of 1 KB costs at 100 connections.
+// epoll is the poller over epoll(7). TCP is edge-triggered: a level would have
+// the kernel look at each connection once more, after it was read, only to find
+// nothing, which is 2.5 % of all that an echo of 1 KB costs at 100 connections.
 type epoll struct {
 	fd      int
 	eventfd int
@@ -74,11 +74,14 @@ func (p *epoll) remove(fd int, _ interest) error {
 }
 
 func epollEvents(t token, want interest) (events uint32) {
-	if !t.listener() {
-		events |= unix.EPOLLET // a listener's queue is seldom emptied in one turn
+	if !t.level() {
+		events |= unix.EPOLLET
 	}
 	if want&readable != 0 {
-		events |= unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLPRI
+		events |= unix.EPOLLIN
+	}
+	if want&readable != 0 && !t.level() {
+		events |= unix.EPOLLRDHUP | unix.EPOLLPRI
 	}
 	if want&writable != 0 {
 		events |= unix.EPOLLOUT

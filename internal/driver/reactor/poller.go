@@ -27,8 +27,9 @@ type event struct {
 
 // poller is the kernel's readiness interface. It may report once what a
 // descriptor is ready for, and then only what comes anew: bytes, room, an end.
-// Who does not use all of what was reported calls again. All methods but wake
-// are called by the loop's goroutine.
+// Who does not use all of what was reported calls again. What has a token that
+// says level is reported as long as it is ready. All methods but wake are
+// called by the loop's goroutine.
 type poller interface {
 	// add begins to watch fd, which is not watched, for want.
 	add(fd int, t token, want interest) error
@@ -61,11 +62,17 @@ type poller interface {
 // connection or listener, and which of its users in turn.
 type token uint64
 
-// listenerBit is set exactly in the tokens of listeners.
-const listenerBit token = 1 << 63
+const (
+	// listenerBit is set exactly in the tokens of listeners.
+	listenerBit token = 1 << 63
+	// levelBit is set exactly in the tokens of connections on which a short
+	// read does not mean that there is no more. They are to be reported as
+	// long as they are ready.
+	levelBit token = 1 << 62
+)
 
-// generationMask keeps a generation clear of listenerBit.
-const generationMask = 1<<31 - 1
+// generationMask keeps a generation clear of those bits.
+const generationMask = 1<<30 - 1
 
 func newToken(id uint32, generation uint32) token {
 	return token(generation)<<32 | token(id)
@@ -74,3 +81,4 @@ func newToken(id uint32, generation uint32) token {
 func (t token) id() uint32         { return uint32(t) }
 func (t token) generation() uint32 { return uint32(t>>32) & generationMask }
 func (t token) listener() bool     { return t&listenerBit != 0 }
+func (t token) level() bool        { return t&(listenerBit|levelBit) != 0 }

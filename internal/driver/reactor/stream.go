@@ -15,6 +15,9 @@ import (
 // Open implements driver.Driver.
 func (r *reactor) Open(id driver.ID, fd int) error {
 	c := r.begin(id, open, fd)
+	if sock.Local(fd) {
+		c.flow = local
+	}
 	if err := r.await(id, c, readable); err != nil {
 		r.end(c, free)
 		r.close(fd, false)
