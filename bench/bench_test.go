@@ -191,6 +191,44 @@ func TestFaultsOfServersShowInTheNotes(t *testing.T) {
 	}
 }
 
+func TestAClientThatFailsIsAFailureOfTheRun(t *testing.T) {
+	cell := testCell(results.Echo)
+	cell.Conns = 100_000_000
+	run := testLab(t).measure(find(t, "bare"), cell, testTiming)
+	if run.Good() || !strings.Contains(run.Failure, "want numbers from") {
+		t.Errorf("%+v", run)
+	}
+}
+
+func TestClientsEndWithTheLab(t *testing.T) {
+	l := testLab(t)
+	ctx, cancel := context.WithCancel(l.ctx)
+	defer cancel()
+	l.ctx = ctx
+	kind, cfg, _ := workload(testCell(results.Echo))
+	cfg.Measure = time.Minute
+	s, err := l.start(find(t, "bare"), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Kill()
+	time.AfterFunc(50*time.Millisecond, cancel)
+	for range 2 { // once under way, once ended before
+		if _, _, err := l.clients(s, kind, cfg); err == nil {
+			t.Error("no error")
+		}
+	}
+}
+
+func TestServersListenOnIPv4LoopbackAlone(t *testing.T) {
+	for _, addr := range []string{"[::1]:7000", "192.0.2.1:7000", "7000"} {
+		c := serveCmd{Name: "bare", Addr: addr}
+		if err := c.Run(); err == nil || !strings.Contains(err.Error(), "IPv4 loopback") {
+			t.Errorf("%s: %v", addr, err)
+		}
+	}
+}
+
 func TestMemoryOfIdleConnectionsIsPlausible(t *testing.T) {
 	l := testLab(t)
 	for name, want := range map[string]struct{ least, most float64 }{

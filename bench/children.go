@@ -32,7 +32,7 @@ const (
 // serveCmd is one server.
 type serveCmd struct {
 	Name string `arg:"" help:"Which server: ${servers}."`
-	Addr string `default:"127.0.0.1:7000" help:"The loopback address to listen on."`
+	Addr string `default:"127.0.0.1:7000" help:"The IPv4 loopback address to listen on."`
 }
 
 func (c *serveCmd) Run() error {
@@ -44,11 +44,8 @@ func (c *serveCmd) Run() error {
 		return fmt.Errorf("%s is another program: %s", s.Name, s.About)
 	}
 	addr, err := netip.ParseAddrPort(c.Addr)
-	if err != nil {
-		return err
-	}
-	if !addr.Addr().IsLoopback() {
-		return fmt.Errorf("%s is not a loopback address", c.Addr)
+	if err != nil || !addr.Addr().Is4() || !addr.Addr().IsLoopback() {
+		return fmt.Errorf("address %q: want an IPv4 loopback address and a port, such as 127.0.0.1:7000", c.Addr)
 	}
 	collectOnSignal()
 	return s.Serve(c.Addr)

@@ -38,33 +38,31 @@ type block struct {
 	scenario results.Scenario
 	conns    []int
 	sizes    []int // bytes of a message
-	pipeline int
 }
 
 // The cells of the full set and of the quick one.
 var (
 	fullSet = []block{
-		{results.Echo, []int{1, 10, 100, 1000, 10_000, 19_000}, []int{1 << 10}, 1},
-		{results.Echo, []int{1000}, []int{64, 4 << 10, 16 << 10, 64 << 10}, 1},
-		{results.Work, []int{1, 10, 100, 1000, 10_000, 19_000}, []int{0}, 1},
-		{results.HTTP, []int{1, 10, 100, 1000, 10_000, 19_000}, []int{0}, 1},
-		{results.HTTP, []int{100}, []int{0}, 16},
-		{results.IdleTCP, []int{1000, 10_000, 19_000}, []int{1 << 10}, 1},
-		{results.IdleHTTP, []int{1000, 10_000, 19_000}, []int{0}, 1},
-		{results.Churn, []int{100}, []int{1 << 10}, 1},
-		{results.WebSocket, []int{100, 1000, 10_000}, []int{1 << 10}, 1},
-		{results.GRPC, []int{100}, []int{1 << 10}, 1},
+		{results.Echo, []int{1, 10, 100, 1000, 10_000, 19_000}, []int{1 << 10}},
+		{results.Echo, []int{1000}, []int{64, 4 << 10, 16 << 10, 64 << 10}},
+		{results.Work, []int{1, 10, 100, 1000, 10_000, 19_000}, []int{0}},
+		{results.HTTP, []int{1, 10, 100, 1000, 10_000, 19_000}, []int{0}},
+		{results.IdleTCP, []int{1000, 10_000, 19_000}, []int{1 << 10}},
+		{results.IdleHTTP, []int{1000, 10_000, 19_000}, []int{0}},
+		{results.Churn, []int{100}, []int{1 << 10}},
+		{results.WebSocket, []int{100, 1000, 10_000}, []int{1 << 10}},
+		{results.GRPC, []int{100}, []int{1 << 10}},
 	}
 	quickSet = []block{
-		{results.Echo, []int{10, 1000, 10_000}, []int{1 << 10}, 1},
-		{results.Echo, []int{1000}, []int{64, 16 << 10}, 1},
-		{results.Work, []int{10, 1000, 10_000}, []int{0}, 1},
-		{results.HTTP, []int{100, 1000, 10_000}, []int{0}, 1},
-		{results.IdleTCP, []int{10_000}, []int{1 << 10}, 1},
-		{results.IdleHTTP, []int{10_000}, []int{0}, 1},
-		{results.Churn, []int{100}, []int{1 << 10}, 1},
-		{results.WebSocket, []int{1000}, []int{1 << 10}, 1},
-		{results.GRPC, []int{100}, []int{1 << 10}, 1},
+		{results.Echo, []int{10, 1000, 10_000}, []int{1 << 10}},
+		{results.Echo, []int{1000}, []int{64, 16 << 10}},
+		{results.Work, []int{10, 1000, 10_000}, []int{0}},
+		{results.HTTP, []int{100, 1000, 10_000}, []int{0}},
+		{results.IdleTCP, []int{10_000}, []int{1 << 10}},
+		{results.IdleHTTP, []int{10_000}, []int{0}},
+		{results.Churn, []int{100}, []int{1 << 10}},
+		{results.WebSocket, []int{1000}, []int{1 << 10}},
+		{results.GRPC, []int{100}, []int{1 << 10}},
 	}
 )
 
@@ -143,7 +141,7 @@ func (c *figuresCmd) tasks() ([]task, error) {
 		for _, conns := range b.conns {
 			for _, size := range b.sizes {
 				if len(of) > 0 {
-					all = append(all, task{results.Cell{Scenario: b.scenario, Conns: conns, Size: size, Pipeline: b.pipeline}, of})
+					all = append(all, task{results.Cell{Scenario: b.scenario, Conns: conns, Size: size, Pipeline: 1}, of})
 				}
 			}
 		}
@@ -225,7 +223,7 @@ func (c *figuresCmd) describe(l *lab, runs []results.Run) report.Meta {
 		if measured[s.Name] {
 			meta.Servers = append(meta.Servers, report.ServerInfo{
 				Name: s.Name, Version: version(s), About: s.About,
-				Reference: s.Foreign || s.Name == servers.Floor,
+				Reference: s.Foreign || s.Name == servers.Bare,
 			})
 		}
 	}

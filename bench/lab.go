@@ -220,14 +220,14 @@ func (l *lab) clients(s *server, kind string, cfg load.Config) (r load.Result, e
 	ctx, cancel := context.WithTimeout(l.ctx, limit)
 	defer cancel()
 	var all []*child.Process
-	end = func() {
+	kill := func() {
 		for _, p := range all {
 			p.Kill()
 		}
 	}
 	defer func() {
 		if err != nil {
-			end()
+			kill()
 		}
 	}()
 	for i, part := range cfg.Split(len(l.clientCores)) {
@@ -261,7 +261,7 @@ func (l *lab) clients(s *server, kind string, cfg load.Config) (r load.Result, e
 			return r, nil, err
 		}
 	}
-	return load.Merge(parts), end, nil
+	return load.Merge(parts), kill, nil
 }
 
 // measure makes one run of one server. That it failed is part of the Run.

@@ -11,6 +11,7 @@ package main
 
 import (
 	"context"
+	"os"
 	"os/signal"
 	"strings"
 
@@ -39,9 +40,16 @@ func main() {
 	k.FatalIfErrorf(k.Run())
 }
 
-// untilInterrupted returns a context that ends with Ctrl-C.
+// untilInterrupted returns a context that ends with Ctrl-C; a second one ends
+// the program at once.
 func untilInterrupted() (context.Context, context.CancelFunc) {
-	return signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
+	signals := []os.Signal{unix.SIGINT, unix.SIGTERM}
+	if !signal.Ignored(unix.SIGHUP) { // as under nohup
+		signals = append(signals, unix.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
 }
 
 // names returns the names of all servers.

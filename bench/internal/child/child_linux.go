@@ -27,6 +27,8 @@ const (
 	keptOutput = 2 << 10
 	// longestLine bounds a line for the parent, in bytes.
 	longestLine = 64 << 10
+	// longestArg bounds an argument in an error message, in characters.
+	longestArg = 60
 )
 
 // Say sends one line of text, which begins with word, to the parent.
@@ -78,9 +80,16 @@ func Start(ctx context.Context, cores []int, command []string) (*Process, error)
 	return p, nil
 }
 
-// name is what messages call the child.
+// name is what messages call the child: its command line, long arguments cut.
 func (p *Process) name() string {
-	return strings.TrimPrefix(strings.Join(p.cmd.Args, " "), self+" ")
+	var args []string
+	for _, arg := range p.cmd.Args {
+		if text := []rune(arg); len(text) > longestArg {
+			arg = string(text[:longestArg]) + "..."
+		}
+		args = append(args, arg)
+	}
+	return strings.TrimPrefix(strings.Join(args, " "), self+" ")
 }
 
 // forker returns the way to the goroutine that starts every child. It keeps a

@@ -175,6 +175,17 @@ func TestAnotherProgramIsNamedWithItsArguments(t *testing.T) {
 	}
 }
 
+func TestALongArgumentIsCutInErrors(t *testing.T) {
+	p, err := Start(context.Background(), []int{firstCore()}, []string{"false", strings.Repeat("é", 1000), "end"})
+	if err != nil {
+		t.Skip("there is no program false: ", err)
+	}
+	<-p.Ended()
+	if text := p.Err().Error(); !strings.HasPrefix(text, "false "+strings.Repeat("é", longestArg)+"... end: ") {
+		t.Errorf("got %q", text)
+	}
+}
+
 func TestALongLineInPiecesArrivesWhole(t *testing.T) {
 	p, ctx := start(t, firstCore(), "chatter")
 	if text, err := p.Await(ctx, "result"); err != nil || len(text) != 20_000 {

@@ -52,7 +52,7 @@ func GRPC(cfg Config, ready func() error) (Result, error) {
 	err = c.measure()
 	defer time.AfterFunc(patience, cancel).Stop()
 	calls.Wait()
-	return c.result, err
+	return c.conclude(), err
 }
 
 // caller keeps connections to a gRPC server busy, each by a goroutine.

@@ -65,7 +65,7 @@ func TestCallsComeBackFromARightServer(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%d bytes: %v", size, err)
 		}
-		if r.Requests == 0 || r.Errors != 0 || r.Requests > calls.Load() || r.Latencies.h.TotalCount() != r.Requests {
+		if r.Requests == 0 || r.Errors != 0 || r.Requests > calls.Load() || r.Latencies.h.TotalCount() < r.Requests {
 			t.Errorf("%d bytes: %d requests, the server got %d, %d errors (%s)", size, r.Requests, calls.Load(), r.Errors, r.FirstError)
 		}
 		if r.P50 <= 0 || r.P99 < r.P50 || r.Max < r.P999 || r.ServerCPU <= 0 || r.Resident <= 0 || different.Load() < kept {

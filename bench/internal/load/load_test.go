@@ -176,6 +176,37 @@ func TestRepliesThatNeverComeAreErrors(t *testing.T) {
 	}
 }
 
+// One connection stalls from before the measured time until after it.
+func TestAReplyAfterTheMeasuredTimeIsAmongTheLatencies(t *testing.T) {
+	const stall = 600 * time.Millisecond
+	var loopStalled, callStalled atomic.Bool
+	loopAddr := startPlanted(t, spoil(1024, 2, func(p []byte) ([]byte, bool) {
+		if loopStalled.CompareAndSwap(false, true) {
+			time.Sleep(stall)
+		}
+		return p, true
+	}))
+	callAddr := startCalled(t, func(p []byte) ([]byte, error) {
+		if p[4] == 2 && callStalled.CompareAndSwap(false, true) { // its second message
+			time.Sleep(stall)
+		}
+		return p, nil
+	})
+	for name, run := range map[string]func() (Result, error){
+		"loop": func() (Result, error) { return Loop(short(loopAddr), atOnce) },
+		"grpc": func() (Result, error) { return GRPC(short(callAddr), atOnce) },
+	} {
+		r, err := run()
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if r.Requests == 0 || r.Errors != 0 || r.Max < stall*9/10 || r.Elapsed > stall*9/10 || r.Latencies.h.TotalCount() <= r.Requests {
+			t.Errorf("%s: %d latencies up to %v, %d requests in %v, %d errors (%s)",
+				name, r.Latencies.h.TotalCount(), r.Max, r.Requests, r.Elapsed, r.Errors, r.FirstError)
+		}
+	}
+}
+
 func TestMessagesAreCheckedWithoutAllocating(t *testing.T) {
 	m := newMessages(Config{Size: 1024})
 	sum := 0

@@ -44,7 +44,7 @@ func (m *meter) begin() (err error) {
 	return err
 }
 
-// end ends the measured time. Only errors are added to the result after it.
+// end ends the measured time. Only errors and latencies are added after it.
 func (m *meter) end() error {
 	after, err := m.sample()
 	if err != nil {
@@ -57,10 +57,17 @@ func (m *meter) end() error {
 	r.ClientCPU = after.client - before.client
 	r.BusiestCPU = r.ClientCPU
 	r.Busy, r.Cores = after.busy-before.busy, len(m.cfg.Cores)
-	r.Latencies, m.latencies = m.latencies, newHistogram()
-	r.derive()
 	r.Resident, err = proc.Resident(m.cfg.ServerPID)
 	return err
+}
+
+// conclude returns the result when nothing is under way any more. The
+// latencies are also those of what came back after the measured time: the
+// slowest of all may be among them.
+func (m *meter) conclude() Result {
+	m.result.Latencies = m.latencies
+	m.result.derive()
+	return m.result
 }
 
 // sample is a moment of the clocks that a measurement compares.

@@ -7,7 +7,8 @@ import (
 )
 
 // Result is what was measured. Requests and the times are those of the
-// measured time alone, errors those of the whole run.
+// measured time alone, latencies also those of what was under way at its end,
+// errors those of the whole run.
 type Result struct {
 	Requests   int64
 	Errors     int64
@@ -26,12 +27,6 @@ type Result struct {
 	Resident   int64 // the server's resident memory at the end, in bytes
 	Latencies  Histogram
 }
-
-// Rate returns the requests per second.
-func (r Result) Rate() float64 { return float64(r.Requests) / r.Elapsed.Seconds() }
-
-// CPUPerRequest returns the server's processor time per request.
-func (r Result) CPUPerRequest() time.Duration { return r.ServerCPU / time.Duration(max(r.Requests, 1)) }
 
 // ClientLoad returns the share of its core that the busiest client used, 0 to 1.
 func (r Result) ClientLoad() float64 { return r.BusiestCPU.Seconds() / r.Elapsed.Seconds() }

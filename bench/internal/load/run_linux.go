@@ -53,7 +53,7 @@ func (g *generator) measure() (Result, error) {
 	if err := g.finish(); err != nil {
 		return Result{}, err
 	}
-	return g.result, nil
+	return g.conclude(), nil
 }
 
 // finish runs until nothing is under way, or nothing comes back any more. What

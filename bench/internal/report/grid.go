@@ -112,7 +112,6 @@ func (b *book) best(c results.Cell, m *metric) float64 {
 
 // failures lists what did not work, a line for each server and cell.
 func (b *book) failures() []string {
-	lines := slices.Clone(b.meta.Failed)
 	var found []string
 	for c, samples := range b.cells {
 		for server, s := range samples {
@@ -126,7 +125,7 @@ func (b *book) failures() []string {
 		}
 	}
 	slices.Sort(found)
-	return append(lines, found...)
+	return found
 }
 
 // oneLine returns text without line breaks.

@@ -207,5 +207,4 @@ func (p *page) method(meta Meta) {
 	for _, text := range meta.Method {
 		p.line("- " + text)
 	}
-	p.line("- All values are medians over the rounds; ratios are made between runs of the same round.")
 }

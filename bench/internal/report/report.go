@@ -22,7 +22,6 @@ type Meta struct {
 	Servers     []ServerInfo
 	Settings    []Setting
 	Method      []string // sentences that say how it was measured and what makes it fair
-	Failed      []string // servers that did not run at all, each with the reason
 	Interrupted bool     // true exactly when the measurement was stopped before its end
 }
 

@@ -61,7 +61,6 @@ var simulatedMeta = Meta{
 		{"sluice-http", "", "A net/http handler.", false},
 		{"sluice-native", "", "A handler on the loop.", false},
 	},
-	Failed: []string{"grpcgo: the program did not start: no such file"},
 }
 
 // simulate makes all runs of a full set.

@@ -45,6 +45,7 @@ var looks = map[string]look{
 	"gnet-poll_opt": {teal, draw.TriangleGlyph{}, dashed},
 	"netpoll":       {green, draw.RingGlyph{}, nil},
 	"hertz":         {green, draw.RingGlyph{}, nil},
+	"netpoll-pool":  {green, draw.PlusGlyph{}, dashed},
 	"nbio":          {orange, draw.SquareGlyph{}, nil},
 	"nbhttp":        {orange, draw.SquareGlyph{}, nil},
 	"evio":          {purple, diamond{}, nil},

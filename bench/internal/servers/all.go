@@ -12,15 +12,16 @@ var All = slices.Concat(echoReferences, echoPeers, sluiceEchoes, sluiceDrivers()
 
 // Modules that several servers show.
 const (
-	gnetModule = "github.com/panjf2000/gnet/v2"
-	nbioModule = "github.com/lesismal/nbio"
+	gnetModule    = "github.com/panjf2000/gnet/v2"
+	netpollModule = "github.com/cloudwego/netpoll"
+	nbioModule    = "github.com/lesismal/nbio"
 )
 
 var echoReferences = []Server{
 	{
-		Name: Floor, Protocol: Echo, Serve: bare,
-		About: "Go and system calls alone: per loop a goroutine, an epoll set that it looks into once more before it sleeps, " +
-			"a listener (SO_REUSEPORT if there are several) and a read buffer of 64 KiB; TCP_NODELAY.",
+		Name: Bare, Protocol: Echo, Serve: bare,
+		About: "A bare loop, Go and system calls alone: per loop a goroutine, a level-triggered epoll set that it looks into once more before it sleeps, " +
+			"Read and Write of golang.org/x/sys/unix, a listener (SO_REUSEPORT if there are several) and a read buffer of 64 KiB; TCP_NODELAY.",
 	},
 	{
 		Name: "c-epoll", Protocol: Echo, Foreign: true, Command: cReference("epoll"),
@@ -50,9 +51,14 @@ var echoPeers = []Server{
 		About: "As gnet, built with its tag poll_opt.",
 	},
 	{
-		Name: "netpoll", Protocol: Echo, Module: "github.com/cloudwego/netpoll", Serve: netpollEcho,
-		About: "SetNumLoops; zero-copy reader and writer; its default handlers on pooled goroutines; " +
+		Name: "netpoll", Protocol: Echo, Module: netpollModule, Serve: netpollEcho,
+		About: "SetNumLoops; zero-copy reader and writer; handlers on the loops by SetRunner, which costs less for small messages " +
+			"than its default and more for large ones, and would block where a socket takes no more; " +
 			"read buffer per connection, which begins at 8 KiB and grows with what comes, and TCP_NODELAY, its defaults.",
+	},
+	{
+		Name: "netpoll-pool", Protocol: Echo, Module: netpollModule, Serve: netpollPoolEcho,
+		About: "As netpoll, with handlers on pooled goroutines, its default.",
 	},
 	{
 		Name: "nbio", Protocol: Echo, Module: nbioModule, Serve: nbioEcho,
@@ -99,13 +105,14 @@ var httpServers = []Server{
 	},
 	{
 		Name: "nbhttp", Protocol: HTTP, Module: nbioModule, Serve: nbHTTP,
-		About: "NPoller; net/http's handler, on pooled goroutines by default, which says the length of its answers, as it would chunk them otherwise; " +
+		About: "NPoller; net/http's handler, on the loops by ServerExecutor, which is faster than its default of pooled goroutines; it says the length of its answers, as it would chunk them otherwise; " +
 			"read buffer of 64 KiB per loop and TCP_NODELAY, its defaults.",
 	},
 	{
 		Name: "nginx", Protocol: HTTP, Foreign: true, NoWork: true, Command: nginxCommand,
 		About: "One process with one loop, so on one core only; no log, kept connections without a limit of requests; " +
-			"TCP_NODELAY by default; its answers have the fields Server and Connection in addition, and it has no /work.",
+			"TCP_NODELAY by default; its answers have the fields Server and Connection in addition, and it has no /work. " +
+			"It allocates the structs of all connections when it starts, so its memory per connection looks too small.",
 	},
 	{
 		Name: "sluice-http", Protocol: HTTP, Serve: sluiceHTTP,

@@ -87,9 +87,8 @@ const (
 	atOnce  = 0
 )
 
-// run looks for more events before it goes to sleep, which is what makes it
-// the floor: without, a request of 1 KiB over 100 connections costs an eighth
-// more. And it gives way to the scheduler now and then while it never sleeps:
+// run looks for more events before it goes to sleep, as the libraries do:
+// without, a request of 1 KiB over 100 connections costs an eighth more. And it gives way to the scheduler now and then while it never sleeps:
 // otherwise the runtime takes its processor away again and again, which costs
 // a fifth with 10,000 connections.
 func (l *bareLoop) run() error {

@@ -1,19 +1,27 @@
 package servers
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"os/exec"
 	"strings"
+	"sync"
 )
 
-// once calls build unless there is a file.
+// builds holds how the building of each file went.
+var (
+	buildsMu sync.Mutex
+	builds   = map[string]error{}
+)
+
+// once calls build the first time that it is called for a file, and returns
+// what came of it every time.
 func once(file string, build func() error) error {
-	_, err := os.Stat(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return build()
+	buildsMu.Lock()
+	defer buildsMu.Unlock()
+	err, done := builds[file]
+	if !done {
+		err = build()
+		builds[file] = err
 	}
 	return err
 }

@@ -18,6 +18,8 @@ func nbHTTP(addr string) error {
 		Network: "tcp",
 		Addrs:   []string{addr},
 		NPoller: Loops(),
+		// The handlers do not block.
+		ServerExecutor: func(f func()) { f() },
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			// It chunks a body whose length it is not told.
 			length := plainLength

@@ -55,7 +55,7 @@ type Server struct {
 
 // The servers that others are compared with.
 const (
-	Floor    = "bare"     // no library at all
+	Bare     = "bare"     // no library at all
 	NetHTTP  = "nethttp"  // what everybody has
 	FastHTTP = "fasthttp" // what those take who want more speed
 )

@@ -1,6 +1,7 @@
 package servers
 
 import (
+	"errors"
 	"strings"
 	"testing"
 )
@@ -19,9 +20,19 @@ func TestTheTableIsComplete(t *testing.T) {
 			t.Errorf("%s: about %q", s.Name, s.About)
 		}
 	}
-	for _, name := range []string{Floor, NetHTTP, FastHTTP} {
+	for _, name := range []string{Bare, NetHTTP, FastHTTP} {
 		if !seen[name] {
 			t.Errorf("there is no %s", name)
+		}
+	}
+}
+
+func TestABuildIsNotRepeated(t *testing.T) {
+	calls, failure := 0, errors.New("no compiler")
+	for range 2 {
+		err := once(t.Name(), func() error { calls++; return failure })
+		if err != failure || calls != 1 {
+			t.Errorf("%v, %d calls", err, calls)
 		}
 	}
 }
