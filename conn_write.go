@@ -246,15 +246,22 @@ func (c Conn) Append(p []byte) error {
 // WriteBuffer queues all unread bytes of src and leaves src empty. src is what
 // Malloc, Write and Append have composed, what LinkBuffer.Slice took from
 // another connection's input, or that input itself. Nothing is copied but
-// pieces that are small for the block that they would keep. With an error src
-// keeps its bytes.
+// pieces that are small for the block that they would keep, and of a callback's
+// own input not even those. With an error src keeps its bytes.
 func (c Conn) WriteBuffer(src *buffer.LinkBuffer) error {
 	n := src.Len()
 	s, err := c.writable(n)
 	if err != nil {
 		return err
 	}
-	c.act().out.AppendBuffer(src)
+	out := &c.act().out
+	if src == &c.ch.loop.view && s.pending == 0 && s.flags&(flagBusy|flagSending) == flagBusy {
+		// Its own input, of which most likely nothing is left once the callback
+		// has returned: even a small piece need not be copied.
+		_ = src.Slice(out, n) // cannot fail
+	} else {
+		out.AppendBuffer(src)
+	}
 	c.wrote(s, n)
 	return nil
 }

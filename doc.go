@@ -8,8 +8,7 @@
 //
 //	err := sluice.Serve("tcp", ":7000", sluice.Funcs{
 //		Data: func(c sluice.Conn, in *buffer.LinkBuffer) {
-//			p, _ := in.Next(in.Len())
-//			c.Write(p)
+//			c.WriteBuffer(in)
 //		},
 //	})
 //

@@ -20,8 +20,7 @@ func Example() {
 	}
 	ln, err := eng.Listen("tcp", "127.0.0.1:0", sluice.Funcs{
 		Data: func(c sluice.Conn, in *buffer.LinkBuffer) {
-			p, _ := in.Next(in.Len()) // lent until Data returns
-			_, _ = c.Write(p)         // copied, sent when Data has returned
+			_ = c.WriteBuffer(in) // without a copy, sent when Data has returned
 		},
 	})
 	if err != nil {

@@ -22,7 +22,7 @@ func BenchmarkLoopOverhead(b *testing.B) {
 			}
 			l := e.loops[0]
 			d := l.drv.(*instant)
-			r := newRoute(e, Funcs{Data: echo}, nil)
+			r := newRoute(e, Funcs{Data: func(c Conn, in *buffer.LinkBuffer) { _ = c.WriteBuffer(in) }}, nil)
 			for fd := range perPass {
 				l.adopt(fd, r)
 			}

@@ -6,6 +6,8 @@ import (
 	"io"
 	"testing"
 	"time"
+
+	"github.com/sluice-go/sluice/buffer"
 )
 
 func TestALargeWriteIsNotCopiedUnlessSomethingWaits(t *testing.T) {
@@ -107,4 +109,25 @@ func TestTheCauseOfAFailedLargeWriteIsThatOfASmallOne(t *testing.T) {
 			t.Errorf("%d bytes: OnClose got %v", size, err)
 		}
 	}
+}
+
+// What a callback links of its own input outlives the block it was read into.
+func TestInputWrittenBackSurvivesAPeerThatStalls(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		e := w.engine(t, Config{Loops: 1})
+		_, p := w.pair(t, e, Funcs{Data: func(c Conn, in *buffer.LinkBuffer) { _ = c.WriteBuffer(in) }})
+		want := pattern(8 << 20)
+		go func() {
+			for rest := want; len(rest) > 0; rest = rest[min(len(rest), 1000):] {
+				if _, err := p.Write(rest[:min(len(rest), 1000)]); err != nil {
+					return
+				}
+			}
+		}()
+		time.Sleep(50 * time.Millisecond) // meanwhile the answers pile up
+		got := make([]byte, len(want))
+		if _, err := io.ReadFull(p, got); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("the bytes came back changed: %v", err)
+		}
+	})
 }

@@ -94,12 +94,13 @@ func (c *figuresCmd) Run() error {
 	}
 	defer l.close()
 	l.describe(os.Stdout)
-	began := time.Now()
+	began, of := time.Now(), revision()
 	runs := l.rounds(tasks, c.Rounds, c.timing())
 	if len(runs) == 0 {
 		return context.Cause(ctx)
 	}
 	meta := c.describe(l, runs)
+	meta.Settings = append(meta.Settings, report.Setting{Name: "Sluice", Value: of})
 	meta.Started, meta.Ended, meta.Interrupted = began, time.Now(), ctx.Err() != nil
 	return c.write(meta, runs)
 }
@@ -211,7 +212,6 @@ func (c *figuresCmd) describe(l *lab, runs []results.Run) report.Meta {
 			{Name: "measured time of a run", Value: fmt.Sprintf("%v s, and as much again for every %d connections", t.Seconds, fullTurn)},
 			{Name: "warm-up before it, not measured", Value: fmt.Sprintf("%v s", t.WarmUp)},
 			{Name: "cores", Value: l.layout()},
-			{Name: "Sluice", Value: revision()},
 		},
 		Method: method,
 	}

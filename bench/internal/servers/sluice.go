@@ -27,11 +27,7 @@ func sluiceEcho(cfg sluice.Config) func(addr string) error {
 			return err
 		}
 		_, err = engine.Listen("tcp4", addr, sluice.Funcs{Data: func(c sluice.Conn, in *buffer.LinkBuffer) {
-			p, err := in.Next(in.Len())
-			if err == nil {
-				_, err = c.Write(p)
-			}
-			if err != nil {
+			if err := c.WriteBuffer(in); err != nil {
 				c.Abort()
 			}
 		}})
