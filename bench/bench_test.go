@@ -257,7 +257,7 @@ func TestMemoryOfIdleConnectionsIsPlausible(t *testing.T) {
 
 func TestComparePrintsEveryServerAndItsRatio(t *testing.T) {
 	c := compareCmd{Scenario: results.Echo, A: "bare", B: []string{"net"}, Conns: 20, Runs: 2}
-	of, err := c.servers()
+	of, err := c.checked()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -281,7 +281,7 @@ func TestCompareRefusesWhatCannotBeCompared(t *testing.T) {
 		"no server for work": {Scenario: results.Work, A: "nethttp", B: []string{"nginx"}},
 		`no server "nobody"`: {Scenario: results.Echo, A: "nobody", B: []string{"net"}},
 	} {
-		if _, err := c.servers(); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := c.checked(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}

@@ -13,8 +13,8 @@ import (
 
 // checksCmd puts questions of behaviour to Sluice and its peers.
 type checksCmd struct {
-	Servers []string `help:"Which servers; all if none is named."`
-	Only    []string `help:"Which checks, such as P1,P3; all if none is named."`
+	Servers []string `help:"Which servers, such as sluice,gnet,nbhttp-mixed; all if none is named."`
+	Only    []string `help:"Which checks of P1 to P10; all if none is named. What each asks is printed with its outcome."`
 }
 
 func (c *checksCmd) Run() error {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,7 +15,7 @@ import (
 
 // compareCmd measures servers side by side in one cell.
 type compareCmd struct {
-	Scenario    results.Scenario `required:"" help:"What is measured: echo, http, work, websocket, grpc, idle, idle-http or churn."`
+	Scenario    results.Scenario `required:"" enum:"echo,http,work,websocket,grpc,idle,idle-http,churn" help:"What is measured: ${enum}."`
 	A           string           `required:"" help:"The server that the others are compared with: ${servers}."`
 	B           []string         `required:"" sep:"," help:"The others."`
 	Conns       int              `default:"1000" help:"Connections open at a time."`
@@ -26,13 +27,7 @@ type compareCmd struct {
 }
 
 func (c *compareCmd) Run() error {
-	if err := c.check(); err != nil {
-		return err
-	}
-	if c.Runs < 1 || c.Runs > maxRounds {
-		return fmt.Errorf("%d runs, want 1 to %d", c.Runs, maxRounds)
-	}
-	of, err := c.servers()
+	of, err := c.checked()
 	if err != nil {
 		return err
 	}
@@ -57,11 +52,37 @@ func (c *compareCmd) Run() error {
 			runs[s.Name] = append(runs[s.Name], run)
 		}
 	}
-	return c.print(os.Stdout, of, runs)
+	return errors.Join(c.print(os.Stdout, of, runs), failed(of, runs))
 }
 
-// servers returns A and then the others.
-func (c *compareCmd) servers() ([]servers.Server, error) {
+// failed returns an error if there is a server without a result.
+func failed(of []servers.Server, runs map[string][]results.Run) error {
+	for _, s := range of {
+		if !slices.ContainsFunc(runs[s.Name], results.Run.Good) {
+			return fmt.Errorf("%s: all runs failed", s.Name)
+		}
+	}
+	return nil
+}
+
+// checked returns A and then the others, or why they cannot be compared so.
+func (c *compareCmd) checked() ([]servers.Server, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	if c.Runs < 1 || c.Runs > maxRounds {
+		return nil, fmt.Errorf("%d runs, want 1 to %d", c.Runs, maxRounds)
+	}
+	if c.Pipeline != 1 && speaks(c.Scenario) != servers.HTTP {
+		return nil, fmt.Errorf("--pipeline is for HTTP, not for %s", c.Scenario)
+	}
+	_, cfg, err := workload(results.Cell{Scenario: c.Scenario, Conns: c.Conns, Size: c.Size, Pipeline: c.Pipeline})
+	if err == nil {
+		err = cfg.Check() // as if one client had all connections, since the server has
+	}
+	if err != nil {
+		return nil, err
+	}
 	var all []servers.Server
 	for i, name := range append([]string{c.A}, c.B...) {
 		s, err := servers.Find(name)
@@ -72,7 +93,7 @@ func (c *compareCmd) servers() ([]servers.Server, error) {
 			return nil, fmt.Errorf("server %q is named twice", name)
 		}
 		if s.Protocol != speaks(c.Scenario) || c.Scenario == results.Work && s.NoWork {
-			return nil, fmt.Errorf("%s is no server for %s", name, c.Scenario)
+			return nil, fmt.Errorf("%s is no server for %s; there are %s", name, c.Scenario, strings.Join(namesOf(contenders(c.Scenario)), ", "))
 		}
 		all = append(all, s)
 	}
@@ -82,8 +103,8 @@ func (c *compareCmd) servers() ([]servers.Server, error) {
 // print prints a row for each server. Beside A, processor time or memory above
 // 1 is more than A needs, and a rate above 1 is more than it reaches.
 func (c *compareCmd) print(w io.Writer, of []servers.Server, runs map[string][]results.Run) error {
-	fmt.Fprintf(w, "%s, %d connections, medians over %d runs; ratios to %s with their spread\n", c.Scenario, c.Conns, c.Runs, c.A)
-	header, values := columns(c.Scenario)
+	fmt.Fprintf(w, "%s, %d connections, medians over %d runs; ratios to %s, made run by run: the median and, in brackets, the spread\n", c.Scenario, c.Conns, c.Runs, c.A)
+	header, values := columns(c.Scenario, c.A)
 	var rows [][]string
 	for _, s := range of {
 		row := []string{s.Name}
@@ -105,7 +126,7 @@ type column struct {
 	compared     bool // true exactly when the ratio to A is printed too
 }
 
-func columns(s results.Scenario) (header []string, of []column) {
+func columns(s results.Scenario, a string) (header []string, of []column) {
 	of = []column{
 		{"req/s", "%.0f", results.Run.Rate, true},
 		{"CPU µs/req", "%.2f", results.Run.CPUPerRequest, true},
@@ -126,7 +147,7 @@ func columns(s results.Scenario) (header []string, of []column) {
 	for _, c := range of {
 		header = append(header, c.name)
 		if c.compared {
-			header = append(header, "to A")
+			header = append(header, "÷ "+a)
 		}
 	}
 	return append(header, "notes"), of
@@ -177,12 +198,12 @@ func notes(runs []results.Run) string {
 		return table.SpreadOf(values).Median
 	}
 	if middleOf(func(r results.Run) float64 { return r.ClientLoad }) > results.BoundClient {
-		texts = append(texts, "generator-bound")
+		texts = append(texts, "the client's core is full")
 	}
 	if noise := middleOf(func(r results.Run) float64 { return r.Noise }); noise > results.LoudNoise {
 		texts = append(texts, fmt.Sprintf("noise %.0f %%", noise*100))
 	}
-	if n := middleOf(results.Run.Exchanges); n > 0 && n < results.FewExchanges {
+	if n := middleOf(results.Run.Exchanges); n > 0 && n < results.FewExchanges && middleOf(results.Run.Rate) > 0 {
 		texts = append(texts, fmt.Sprintf("only %.1f exchanges per connection", n))
 	}
 	failed, errors, first := 0, int64(0), ""

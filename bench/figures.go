@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
 
 	"github.com/sluice-go/sluice/bench/internal/proc"
 	"github.com/sluice-go/sluice/bench/internal/report"
@@ -28,7 +30,7 @@ type figuresCmd struct {
 	Results     string             `type:"path" help:"Write the figures as Markdown to this file too."`
 	Rounds      int                `help:"How often each server is measured in each cell; 5 unless --quick."`
 	ServerCores int                `help:"Cores for the server, and its event loops. A third of them by default; each other core gets a client process."`
-	Only        []results.Scenario `sep:"," help:"Only these scenarios: echo, http, work, websocket, grpc, idle, idle-http, churn."`
+	Only        []results.Scenario `sep:"," enum:"echo,http,work,websocket,grpc,idle,idle-http,churn" help:"Only these scenarios: ${enum}."`
 	Servers     []string           `sep:"," help:"Only these servers: ${servers}."`
 	From        string             `type:"existingdir" help:"Measure nothing, draw what an earlier call left in this directory again."`
 }
@@ -148,7 +150,7 @@ func (c *figuresCmd) tasks() ([]task, error) {
 		}
 	}
 	if len(all) == 0 {
-		return nil, fmt.Errorf("nothing to measure: no scenario of %v has one of the servers %v", c.Only, c.Servers)
+		return nil, fmt.Errorf("nothing to measure: none of the servers %v belongs to the scenarios %v", c.Servers, c.Only)
 	}
 	return all, nil
 }
@@ -158,6 +160,15 @@ func (c *figuresCmd) timing() timing {
 		return quickTiming
 	}
 	return fullTiming
+}
+
+// count returns how many runs the tasks are.
+func count(tasks []task) int {
+	n := 0
+	for _, task := range tasks {
+		n += len(task.servers)
+	}
+	return n
 }
 
 // estimate returns about how long the tasks take.
@@ -172,8 +183,14 @@ func estimate(tasks []task, rounds int, t timing) time.Duration {
 // rounds measures every task once a round, its servers in an order that is
 // drawn anew each time. It ends early with the context of the lab.
 func (l *lab) rounds(tasks []task, rounds int, t timing) []results.Run {
-	bar := progressbar.NewOptions64(estimate(tasks, rounds, t).Milliseconds(),
-		progressbar.OptionSetWriter(os.Stderr),
+	total := estimate(tasks, rounds, t)
+	fmt.Fprintf(os.Stderr, "this takes about %v; Ctrl-C ends it early and keeps what is done\n", total.Round(time.Minute))
+	out := io.Writer(os.Stderr)
+	if !term.IsTerminal(int(os.Stderr.Fd())) {
+		out = io.Discard // a log gets a line for each cell instead
+	}
+	bar := progressbar.NewOptions64(total.Milliseconds(),
+		progressbar.OptionSetWriter(out),
 		progressbar.OptionSetWidth(30),
 		progressbar.OptionSetPredictTime(true),
 		progressbar.OptionSetElapsedTime(true),
@@ -183,13 +200,16 @@ func (l *lab) rounds(tasks []task, rounds int, t timing) []results.Run {
 	var runs []results.Run
 	for round := range rounds {
 		for _, task := range tasks {
+			if out == io.Discard {
+				fmt.Fprintf(os.Stderr, "round %d of %d, %s, %d connections, %d bytes\n", round+1, rounds, task.Scenario, task.Conns, task.Size)
+			}
 			for _, i := range rand.Perm(len(task.servers)) {
 				of := task.servers[i]
 				bar.Describe(fmt.Sprintf("round %d of %d, %s, %d connections, %-13s", round+1, rounds, task.Scenario, task.Conns, of.Name))
 				run := l.measure(of, task.Cell, t)
 				run.Round = round + 1
 				if l.ctx.Err() != nil {
-					fmt.Fprintln(os.Stderr, "\ninterrupted; what was measured is kept")
+					fmt.Fprintf(os.Stderr, "\ninterrupted; %d of %d runs are kept\n", len(runs), count(tasks)*rounds)
 					return runs
 				}
 				runs = append(runs, run)

@@ -19,10 +19,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sluice-go/sluice/bench/internal/servers"
+	"github.com/sluice-go/sluice/bench/internal/table"
 )
 
 type cli struct {
-	Figures     figuresCmd     `cmd:"" help:"Measure all servers and draw the figures."`
+	Figures     figuresCmd     `cmd:"" help:"Measure all servers and draw the figures: about 50 minutes, with --quick 3."`
+	List        listCmd        `cmd:"" help:"Say what the servers are."`
 	Compare     compareCmd     `cmd:"" help:"Measure some servers in one place, in turn."`
 	Checks      checksCmd      `cmd:"" help:"Check how libraries behave where others have failed."`
 	Serve       serveCmd       `cmd:"" help:"Run one server until killed."`
@@ -35,7 +37,7 @@ func main() {
 	k := kong.Parse(&c,
 		kong.Name("bench"),
 		kong.Description("Measure Sluice side by side with other servers."),
-		kong.Vars{"servers": strings.Join(names(), ", ")},
+		kong.Vars{"servers": strings.Join(namesOf(servers.All), ", ")},
 	)
 	k.FatalIfErrorf(k.Run())
 }
@@ -52,11 +54,21 @@ func untilInterrupted() (context.Context, context.CancelFunc) {
 	return ctx, stop
 }
 
-// names returns the names of all servers.
-func names() []string {
-	var all []string
+// listCmd prints what there is to measure.
+type listCmd struct{}
+
+func (listCmd) Run() error {
+	var rows [][]string
 	for _, s := range servers.All {
-		all = append(all, s.Name)
+		rows = append(rows, []string{s.Name, string(s.Protocol), version(s), s.About})
 	}
-	return all
+	return table.Print(os.Stdout, []string{"server", "protocol", "version", "set up"}, rows)
+}
+
+func namesOf(all []servers.Server) []string {
+	var names []string
+	for _, s := range all {
+		names = append(names, s.Name)
+	}
+	return names
 }

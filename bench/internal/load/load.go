@@ -61,36 +61,45 @@ func (cfg Config) Split(processes int) []Config {
 	return parts
 }
 
+// Check returns why one client process cannot follow cfg, wherever the server
+// is.
+func (cfg Config) Check() error {
+	if cfg.HTTP == nil && (cfg.Size < minSize || cfg.Size > maxSize) {
+		return fmt.Errorf("message size %d, want %d to %d", cfg.Size, minSize, maxSize)
+	}
+	if cfg.HTTP != nil && cfg.WebSocket {
+		return errors.New("HTTP and WebSocket at the same time")
+	}
+	if cfg.HTTP != nil && (cfg.HTTP.Pipeline < 1 || cfg.HTTP.Pipeline > maxPipeline) {
+		return fmt.Errorf("%d requests at a time, want 1 to %d", cfg.HTTP.Pipeline, maxPipeline)
+	}
+	if cfg.WarmUp < 0 || cfg.WarmUp > maxTime || cfg.Measure < 0 || cfg.Measure > maxTime {
+		return fmt.Errorf("a warm-up of %v and %v of measuring, want 0 to %v each", cfg.WarmUp, cfg.Measure, maxTime)
+	}
+	if cfg.First < 0 || cfg.First > maxConns-cfg.Conns {
+		return fmt.Errorf("connections from number %d on, want numbers from 0 to %d", cfg.First, maxConns)
+	}
+	var files unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
+		return fmt.Errorf("getrlimit: %w", err)
+	}
+	if most := int(files.Cur) - spareFiles; cfg.Conns < 1 || cfg.Conns > most {
+		return fmt.Errorf("%d connections, want 1 to %d: the limit of open files, to be raised by ulimit -n, or use more client processes", cfg.Conns, most)
+	}
+	return nil
+}
+
 // check returns the server's address, or why cfg cannot be followed.
 func (cfg Config) check() (*unix.SockaddrInet4, error) {
+	if err := cfg.Check(); err != nil {
+		return nil, err
+	}
 	addr, err := netip.ParseAddrPort(cfg.Addr)
 	if err != nil {
 		return nil, err
 	}
 	if !addr.Addr().Is4() || !addr.Addr().IsLoopback() {
 		return nil, fmt.Errorf("%s is not an IPv4 loopback address", cfg.Addr)
-	}
-	if cfg.HTTP == nil && (cfg.Size < minSize || cfg.Size > maxSize) {
-		return nil, fmt.Errorf("message size %d, want %d to %d", cfg.Size, minSize, maxSize)
-	}
-	if cfg.HTTP != nil && cfg.WebSocket {
-		return nil, errors.New("HTTP and WebSocket at the same time")
-	}
-	if cfg.HTTP != nil && (cfg.HTTP.Pipeline < 1 || cfg.HTTP.Pipeline > maxPipeline) {
-		return nil, fmt.Errorf("%d requests at a time, want 1 to %d", cfg.HTTP.Pipeline, maxPipeline)
-	}
-	if cfg.WarmUp < 0 || cfg.WarmUp > maxTime || cfg.Measure < 0 || cfg.Measure > maxTime {
-		return nil, fmt.Errorf("a warm-up of %v and %v of measuring, want 0 to %v each", cfg.WarmUp, cfg.Measure, maxTime)
-	}
-	if cfg.First < 0 || cfg.First > maxConns-cfg.Conns {
-		return nil, fmt.Errorf("connections from number %d on, want numbers from 0 to %d", cfg.First, maxConns)
-	}
-	var files unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
-		return nil, fmt.Errorf("getrlimit: %w", err)
-	}
-	if most := int(files.Cur) - spareFiles; cfg.Conns < 1 || cfg.Conns > most {
-		return nil, fmt.Errorf("%d connections, want 1 to %d: the limit of open files, to be raised by ulimit -n, or use more client processes", cfg.Conns, most)
 	}
 	return &unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()}, nil
 }

@@ -9,18 +9,6 @@ import (
 	"github.com/sluice-go/sluice/bench/internal/table"
 )
 
-const (
-	// fullClient is the share of its core above which the client, rather
-	// than the server, may be what limits the rate.
-	fullClient = 0.9
-	// loudNoise is the share of the cores in other hands above which a
-	// figure is marked.
-	loudNoise = 0.05
-	// fewExchanges is how often all connections must have had their turn for
-	// a rate, and above all a latency, to be that of a long run.
-	fewExchanges = 2
-)
-
 // book holds the runs of a report in the order in which it asks for them.
 type book struct {
 	meta    Meta
@@ -89,7 +77,7 @@ func (b *book) sample(c results.Cell, server string) *sample {
 func (s *sample) spread(m *metric) (table.Spread, bool) {
 	var values []float64
 	for _, r := range s.good {
-		if v := m.of(r); v != 0 {
+		if v, ok := m.of(r); ok {
 			values = append(values, v)
 		}
 	}
@@ -108,7 +96,8 @@ func (s *sample) ratios(other *sample, m *metric) []float64 {
 		if i < 0 {
 			continue
 		}
-		if a, b := m.of(r), m.of(other.good[i]); a > 0 && b > 0 {
+		a, _ := m.of(r)
+		if b, _ := m.of(other.good[i]); a > 0 && b > 0 && r.Conns >= m.minConns {
 			ratios = append(ratios, a/b)
 		}
 	}
@@ -127,7 +116,15 @@ func (s *sample) middle(value func(r results.Run) float64) float64 {
 // clientFull tells whether the client had no time left, so that the server may
 // be faster than it looks.
 func (s *sample) clientFull() bool {
-	return len(s.good) > 0 && s.middle(func(r results.Run) float64 { return r.ClientLoad }) > fullClient
+	return len(s.good) > 0 && s.middle(func(r results.Run) float64 { return r.ClientLoad }) > results.BoundClient
+}
+
+// noise returns the share of the cores that went to other processes.
+func (s *sample) noise() float64 {
+	if len(s.good) == 0 {
+		return 0
+	}
+	return s.middle(func(r results.Run) float64 { return r.Noise })
 }
 
 // markLegend says what the letters of marks mean.
@@ -147,10 +144,10 @@ func (s *sample) marks(metrics []*metric) string {
 	if timed && s.clientFull() {
 		marks += "g"
 	}
-	if s.middle(func(r results.Run) float64 { return r.Noise }) > loudNoise {
+	if s.noise() > results.LoudNoise {
 		marks += "n"
 	}
-	if timed && s.middle(results.Run.Exchanges) < fewExchanges {
+	if timed && s.middle(results.Run.Exchanges) < results.FewExchanges {
 		marks += "f"
 	}
 	if s.errors > 0 {

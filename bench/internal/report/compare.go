@@ -14,6 +14,9 @@ const (
 	// nearReference is how far behind a reference Sluice may be and still
 	// count as near it: the references do less, and in C.
 	nearReference = 0.10
+	// disturbing is the share of the cores in other hands above which a
+	// comparison decides nothing.
+	disturbing = 0.10
 )
 
 // entrant is a form of Sluice and the servers that it is comparable with.
@@ -56,6 +59,7 @@ type comparison struct {
 	ratio       table.Spread // of Sluice to the other, of the same rounds
 	rounds      int
 	full        bool // true exactly when the slower one's client had no time left, so that the rate decides nothing
+	disturbed   bool // true exactly when other processes had much of the cores
 	rivals      int  // other servers that are ahead of Sluice here by the median
 }
 
@@ -64,7 +68,7 @@ func (c *comparison) lead() float64 { return c.metric.lead(c.ratio.Median) }
 
 func (c *comparison) verdict() verdict {
 	switch {
-	case c.rounds < decidingRounds, c.full, c.ratio.Min <= 1 && c.ratio.Max >= 1:
+	case c.rounds < decidingRounds, c.disturbed, c.full, c.ratio.Min <= 1 && c.ratio.Max >= 1:
 		return undecided
 	case c.lead() < 0:
 		return behind
@@ -77,6 +81,8 @@ func (c *comparison) why() string {
 	switch {
 	case c.rounds < decidingRounds:
 		return "too few rounds"
+	case c.disturbed:
+		return "other processes had much of the cores"
 	case c.full:
 		return "the client's core was full; the CPU per request decides"
 	}
@@ -102,6 +108,7 @@ func (b *book) compare(c results.Cell, m *metric, ours, other string) (compariso
 		slower = o
 	}
 	result.full = m.paced && slower.clientFull()
+	result.disturbed = max(s.noise(), o.noise()) > disturbing
 	return result, true
 }
 

@@ -36,7 +36,7 @@ func sans(points float64) font.Font {
 
 // writePNG draws figure f as points.
 func (b *book) writePNG(w io.Writer, f *figure) error {
-	c := vgimg.NewWith(vgimg.UseWH(f.width(), pictureHeight), vgimg.UseDPI(pngDPI), vgimg.UseBackgroundColor(color.White))
+	c := vgimg.NewWith(vgimg.UseWH(b.width(f), pictureHeight), vgimg.UseDPI(pngDPI), vgimg.UseBackgroundColor(color.White))
 	if err := b.draw(f, draw.New(c)); err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ func (b *book) writePNG(w io.Writer, f *figure) error {
 
 // writeSVG draws figure f as lines, on white whatever the page is.
 func (b *book) writeSVG(w io.Writer, f *figure) error {
-	c := vgsvg.New(f.width(), pictureHeight)
+	c := vgsvg.New(b.width(f), pictureHeight)
 	dc := draw.New(c)
 	dc.SetColor(color.White)
 	dc.Fill(dc.Rectangle.Path())
@@ -78,9 +78,18 @@ func (f *figure) panelWidth() vg.Length {
 	return manyPanels
 }
 
-func (f *figure) width() vg.Length {
+// form returns how f is laid out here: lines that would be single points are
+// bars.
+func (b *book) form(f *figure) shape {
+	if f.shape != rows && len(b.cellsOf(f)) == 1 {
+		return bars
+	}
+	return f.shape
+}
+
+func (b *book) width(f *figure) vg.Length {
 	width := vg.Length(f.panelCount()) * f.panelWidth()
-	if f.shape != bars {
+	if b.form(f) != bars {
 		width += legendWidth
 	}
 	return width
@@ -95,9 +104,9 @@ func (b *book) draw(f *figure, c draw.Canvas) error {
 		return fmt.Errorf("%s: %w", f.heading(), err)
 	}
 	c = draw.Crop(c, margin, -margin, margin, -margin)
-	drawHead(f, cells, c)
+	b.drawHead(f, cells, c)
 	body := draw.Crop(c, 0, 0, 0, -headHeight)
-	if f.shape != bars {
+	if b.form(f) != bars {
 		legend.Draw(draw.Crop(body, body.Size().X-legendWidth+panelGap, 0, 0, 0))
 		body = draw.Crop(body, 0, -legendWidth, 0, 0)
 	}
@@ -116,7 +125,7 @@ func (b *book) panels(f *figure, cells []results.Cell) ([]*plot.Plot, plot.Legen
 		all = append(all, p)
 		return err
 	}
-	switch f.shape {
+	switch b.form(f) {
 	case bars:
 		most := cells[len(cells)-1]
 		for _, m := range b.metricsIn(f, cells[len(cells)-1:]) {
@@ -154,13 +163,13 @@ func (b *book) metricsIn(f *figure, cells []results.Cell) []*metric {
 }
 
 // drawHead writes the title and, smaller, how the values came to be.
-func drawHead(f *figure, cells []results.Cell, c draw.Canvas) {
+func (b *book) drawHead(f *figure, cells []results.Cell, c draw.Canvas) {
 	title := text.Style{Font: sans(13), Color: black, YAlign: text.YTop, Handler: plot.DefaultTextHandler}
 	c.FillText(title, vg.Point{X: c.Min.X, Y: c.Max.Y}, f.heading())
 	note := title
 	note.Font, note.Color = sans(9), grey
 	line := "Median of the rounds; whiskers from the smallest to the largest."
-	switch f.shape {
+	switch b.form(f) {
 	case bars:
 		line = describe(cells[len(cells)-1]) + ". " + line
 	case rows:

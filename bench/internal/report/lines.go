@@ -20,6 +20,9 @@ func (b *book) linePanel(f *figure, m *metric, cells []results.Cell) (*plot.Plot
 	scaleCells(&p.X, f, cells, f.panelWidth())
 	lo, hi := b.extent([]*metric{m}, cells)
 	logarithmic := scale(&p.Y, m, lo, hi)
+	if logarithmic {
+		p.Title.Text += ", logarithmic"
+	}
 	p.Add(newGrid())
 	for _, info := range drawingOrder(b.servers, false) {
 		if err := b.addLine(p, f, m, cells, info.Name, logarithmic); err != nil {

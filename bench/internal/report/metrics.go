@@ -19,12 +19,13 @@ type metric struct {
 	judged   bool   // true exactly when being behind in it is listed
 	marked   bool   // true exactly when the references are compared by it too
 	quoted   bool   // true exactly when the ratio stands beside it in short tables too
+	orZero   bool   // true exactly when 0 is a value, too: memory that does not grow
 	minConns int    // fewer connections say nothing about it
 	value    func(r results.Run) float64
 }
 
-// The metrics. A value of 0 says that the run did not measure it. The median
-// latency is not judged, since in a closed loop it is the rate once more, and
+// The metrics. A value of 0 says that the run did not measure it, unless orZero.
+// The median latency is not judged, since in a closed loop it is the rate once more, and
 // neither is p99.9, for which a run has few messages.
 var (
 	rate = metric{
@@ -52,11 +53,11 @@ var (
 		value: func(r results.Run) float64 { return inMs(r.P999) },
 	}
 	resident = metric{
-		name: "bytes/connection", axis: "resident bytes per connection", judged: true, quoted: true, minConns: memoryConns,
+		name: "bytes/connection", axis: "resident bytes per connection", judged: true, quoted: true, orZero: true, minConns: memoryConns,
 		value: func(r results.Run) float64 { return r.Resident },
 	}
 	collected = metric{
-		name: "bytes/connection after a collection", axis: "resident bytes per connection, collected", judged: true, minConns: memoryConns,
+		name: "bytes/connection after a collection", axis: "resident bytes per connection, collected", judged: true, orZero: true, minConns: memoryConns,
 		value: func(r results.Run) float64 { return r.Collected },
 	}
 	memory = metric{
@@ -87,12 +88,10 @@ func (m *metric) direction() string {
 	return "lower is better"
 }
 
-// of returns what r says of m, 0 if nothing.
-func (m *metric) of(r results.Run) float64 {
-	if r.Conns < m.minConns {
-		return 0
-	}
-	return m.value(r)
+// of returns what r says of m; false if nothing.
+func (m *metric) of(r results.Run) (float64, bool) {
+	v := m.value(r)
+	return v, r.Conns >= m.minConns && (v != 0 || m.orZero)
 }
 
 // better tells whether a is a better value than b.

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -9,9 +10,10 @@ import (
 // What a report says of itself, in both of its forms.
 const (
 	ratioLegend = "A ratio is Sluice's value divided by the other's, made in each round and condensed to the median, " +
-		"with the smallest and the largest in brackets. For rates above 1 is good, for everything else below 1."
+		"with the smallest and the largest in brackets. For rates above 1 is good, for everything else below 1. " +
+		"Over HTTP the ratio beside net/http and nbhttp is that of sluice-http, beside the others that of sluice-native."
 	verdictLegend = "Sluice is behind or ahead where all rounds agree; it is undecided where they do not, where there are fewer than 3, " +
-		"or where a rate was limited by the client. Listed is the best other library of each cell; " +
+		"where other processes had more than 10 % of the cores, or where a rate was limited by the client. Listed is the best other library of each cell; " +
 		"the median and p99.9 latencies are shown but not judged, for the one is the rate once more in a closed loop and the other rests on few messages."
 )
 
@@ -72,8 +74,13 @@ func headline(all []comparison) string {
 	if len(all) == 0 {
 		return "Nothing was measured that Sluice could be compared in."
 	}
+	if !slices.ContainsFunc(all, func(c comparison) bool { return c.rounds >= decidingRounds }) {
+		return fmt.Sprintf("A look, not a result: fewer than %d rounds were measured, and nothing is decided by them.", decidingRounds)
+	}
 	return fmt.Sprintf("Sluice is ahead of every comparable Go library in %d of %d cells, undecided in %d and behind in %d. "+
-		"A cell is one number of connections or one size, by one measure.",
+		"A cell is one number of connections or one size, by one measure. "+
+		"Comparable with sluice and sluice-native is every library of the same protocol; with sluice-http, which takes net/http's handlers, "+
+		"net/http and nbhttp are, which take them, too: fasthttp and hertz have handlers of their own.",
 		count(all, ahead), len(all), count(all, undecided), count(all, behind))
 }
 
