@@ -255,16 +255,21 @@ func TestMemoryOfIdleConnectionsIsPlausible(t *testing.T) {
 	}
 }
 
+func comparing(s results.Scenario, a string, b ...string) *compareCmd {
+	return &compareCmd{Scenario: s, A: a, B: b, Conns: 20, Size: testSize, Pipeline: 1, Runs: 2, timing: testTiming}
+}
+
 func TestComparePrintsEveryServerAndItsRatio(t *testing.T) {
-	c := compareCmd{Scenario: results.Echo, A: "bare", B: []string{"net"}, Conns: 20, Runs: 2}
+	c := comparing(results.Echo, "bare", "net")
 	of, err := c.checked()
 	if err != nil {
 		t.Fatal(err)
 	}
 	fast := results.Run{Requests: 200, Elapsed: time.Second, ServerCPU: time.Millisecond}
 	slow := results.Run{Requests: 100, Elapsed: time.Second, ServerCPU: time.Millisecond}
+	runs := map[string][]results.Run{"bare": {fast, fast}, "net": {slow, {Failure: "none"}}}
 	var b strings.Builder
-	if err := c.print(&b, of, map[string][]results.Run{"bare": {fast, fast}, "net": {slow, {Failure: "none"}}}); err != nil {
+	if err := c.print(&b, of, runs); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"1.00 [1.00-1.00]", "0.50 [0.50-0.50]", "2.00 [2.00-2.00]", "1 of 2 runs failed; none"} {
@@ -272,14 +277,30 @@ func TestComparePrintsEveryServerAndItsRatio(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, b.String())
 		}
 	}
+	if err := failed(of, runs); err != nil {
+		t.Error(err)
+	}
+	runs["net"] = runs["net"][1:]
+	if err := failed(of, runs); err == nil {
+		t.Error("that all runs of a server failed is no error")
+	}
 }
 
 func TestCompareRefusesWhatCannotBeCompared(t *testing.T) {
-	for want, c := range map[string]compareCmd{
-		"named twice":        {Scenario: results.Echo, A: "bare", B: []string{"net", "net"}},
-		"no server for echo": {Scenario: results.Echo, A: "bare", B: []string{"nethttp"}},
-		"no server for work": {Scenario: results.Work, A: "nethttp", B: []string{"nginx"}},
-		`no server "nobody"`: {Scenario: results.Echo, A: "nobody", B: []string{"net"}},
+	with := func(c *compareCmd, change func(c *compareCmd)) *compareCmd {
+		change(c)
+		return c
+	}
+	for want, c := range map[string]*compareCmd{
+		"named twice":        comparing(results.Echo, "bare", "net", "net"),
+		"no server for echo": comparing(results.Echo, "bare", "nethttp"),
+		"no server for work": comparing(results.Work, "nethttp", "nginx"),
+		`no server "nobody"`: comparing(results.Echo, "nobody", "net"),
+		"is for HTTP":        with(comparing(results.Echo, "bare", "net"), func(c *compareCmd) { c.Pipeline = 2 }),
+		"0 connections":      with(comparing(results.Echo, "bare", "net"), func(c *compareCmd) { c.Conns = 0 }),
+		"ulimit":             with(comparing(results.Echo, "bare", "net"), func(c *compareCmd) { c.Conns = 2_000_000 }),
+		"message size 1":     with(comparing(results.Echo, "bare", "net"), func(c *compareCmd) { c.Size = 1 }),
+		"0 runs":             with(comparing(results.Echo, "bare", "net"), func(c *compareCmd) { c.Runs = 0 }),
 	} {
 		if _, err := c.checked(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
