@@ -175,6 +175,9 @@ func (b *book) drawHead(f *figure, cells []results.Cell, c draw.Canvas) {
 	case rows:
 		line = "Median of the rounds; the best p99 on top."
 	}
+	if len(entrants[f.scenario]) == 0 {
+		line += " Sluice does not serve this yet."
+	}
 	c.FillText(note, vg.Point{X: c.Min.X, Y: c.Max.Y - vg.Points(17)}, line)
 }
 
