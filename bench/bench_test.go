@@ -318,7 +318,7 @@ func TestTheSetsTakeNoLongerThanPromised(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if total := estimate(tasks, c.Rounds, c.timing()); total > c.limit*9/10 {
+		if total := estimate(tasks, c.Rounds, c.timing()); total > c.limit {
 			t.Errorf("quick %v: %v", c.Quick, total)
 		}
 	}

@@ -100,8 +100,8 @@ func (t timing) estimate(c results.Cell) time.Duration {
 	}
 	cfg = t.apply(cfg)
 	const (
-		starting = 300 * time.Millisecond // and ending, of server and clients
-		opening  = 100 * time.Microsecond // and closing, of a connection
+		starting = 400 * time.Millisecond // and ending, of server and clients
+		opening  = 150 * time.Microsecond // and closing, of a connection
 	)
 	took := starting + time.Duration(cfg.Conns)*opening
 	if kind == loadHold {
