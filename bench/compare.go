@@ -31,21 +31,17 @@ func (c *compareCmd) Run() error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := untilInterrupted()
-	defer stop()
-	l, err := newLab(ctx, c.ServerCores)
-	if err != nil {
-		return err
-	}
-	defer l.close()
-	l.describe(os.Stdout)
+	return inLab(c.ServerCores, func(l *lab) error { return c.measure(l, of) })
+}
+
+func (c *compareCmd) measure(l *lab, of []servers.Server) error {
 	cell := results.Cell{Scenario: c.Scenario, Conns: c.Conns, Size: c.Size, Pipeline: c.Pipeline}
 	runs := map[string][]results.Run{}
 	for i := range c.Runs {
 		fmt.Fprintf(os.Stderr, "run %d of %d\n", i+1, c.Runs)
 		for _, s := range of {
 			run := l.measure(s, cell, c.timing)
-			if ctx.Err() != nil {
+			if l.ctx.Err() != nil {
 				fmt.Fprintln(os.Stderr, "interrupted; what was measured is kept")
 				return c.print(os.Stdout, of, runs)
 			}
@@ -153,7 +149,8 @@ func columns(s results.Scenario, a string) (header []string, of []column) {
 	return append(header, "notes"), of
 }
 
-func middle(format string, runs []results.Run, of func(r results.Run) float64) string {
+// median returns that of the good runs; false if there is none.
+func median(runs []results.Run, of func(r results.Run) float64) (float64, bool) {
 	var values []float64
 	for _, r := range runs {
 		if r.Good() {
@@ -161,9 +158,17 @@ func middle(format string, runs []results.Run, of func(r results.Run) float64) s
 		}
 	}
 	if len(values) == 0 {
+		return 0, false
+	}
+	return table.SpreadOf(values).Median, true
+}
+
+func middle(format string, runs []results.Run, of func(r results.Run) float64) string {
+	v, ok := median(runs, of)
+	if !ok {
 		return "-"
 	}
-	return fmt.Sprintf(format, table.SpreadOf(values).Median)
+	return fmt.Sprintf(format, v)
 }
 
 // ratio compares run by run, so that what slowed the machine for a while slowed
@@ -185,25 +190,14 @@ func ratio(runs, base []results.Run, of func(r results.Run) float64) string {
 // notes says what a reader of the figures has to know.
 func notes(runs []results.Run) string {
 	var texts []string
-	middleOf := func(of func(r results.Run) float64) float64 {
-		var values []float64
-		for _, r := range runs {
-			if r.Good() {
-				values = append(values, of(r))
-			}
-		}
-		if len(values) == 0 {
-			return 0
-		}
-		return table.SpreadOf(values).Median
-	}
-	if middleOf(func(r results.Run) float64 { return r.ClientLoad }) > results.BoundClient {
+	if load, _ := median(runs, func(r results.Run) float64 { return r.ClientLoad }); load > results.BoundClient {
 		texts = append(texts, "the client's core is full")
 	}
-	if noise := middleOf(func(r results.Run) float64 { return r.Noise }); noise > results.LoudNoise {
+	if noise, _ := median(runs, func(r results.Run) float64 { return r.Noise }); noise > results.LoudNoise {
 		texts = append(texts, fmt.Sprintf("noise %.0f %%", noise*100))
 	}
-	if n := middleOf(results.Run.Exchanges); n > 0 && n < results.FewExchanges && middleOf(results.Run.Rate) > 0 {
+	rate, _ := median(runs, results.Run.Rate)
+	if n, _ := median(runs, results.Run.Exchanges); rate > 0 && n < results.FewExchanges {
 		texts = append(texts, fmt.Sprintf("only %.1f exchanges per connection", n))
 	}
 	failed, errors, first := 0, int64(0), ""

@@ -88,22 +88,18 @@ func (c *figuresCmd) Run() error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := untilInterrupted()
-	defer stop()
-	l, err := newLab(ctx, c.ServerCores)
-	if err != nil {
-		return err
-	}
-	defer l.close()
-	l.describe(os.Stdout)
+	return inLab(c.ServerCores, func(l *lab) error { return c.measure(l, tasks) })
+}
+
+func (c *figuresCmd) measure(l *lab, tasks []task) error {
 	began, of := time.Now(), revision()
 	runs := l.rounds(tasks, c.Rounds, c.timing())
 	if len(runs) == 0 {
-		return context.Cause(ctx)
+		return context.Cause(l.ctx)
 	}
 	meta := c.describe(l, runs)
 	meta.Settings = append(meta.Settings, report.Setting{Name: "Sluice", Value: of})
-	meta.Started, meta.Ended, meta.Interrupted = began, time.Now(), ctx.Err() != nil
+	meta.Started, meta.Ended, meta.Interrupted = began, time.Now(), l.ctx.Err() != nil
 	return c.write(meta, runs)
 }
 

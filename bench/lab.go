@@ -69,6 +69,20 @@ func newLab(ctx context.Context, serverCores int) (*lab, error) {
 	return l, nil
 }
 
+// inLab calls measure with a lab that ends with Ctrl-C, and prints where and
+// when that is.
+func inLab(serverCores int, measure func(l *lab) error) error {
+	ctx, stop := untilInterrupted()
+	defer stop()
+	l, err := newLab(ctx, serverCores)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	l.describe(os.Stdout)
+	return measure(l)
+}
+
 func (l *lab) close() { os.RemoveAll(l.dir) }
 
 // cores returns the cores in use.
