@@ -128,7 +128,7 @@ func (c Conn) wrote(s *slot, n int) {
 // failed, ErrClosed together with what the system said. If nothing is queued it
 // writes 16 KiB or more to the descriptor itself, which saves the copy, and from
 // another goroutine while the loop sleeps any p, which saves waking the loop; then
-// the system's error is possible, too.
+// it may be the first to find that sending fails.
 func (c Conn) Write(p []byte) (int, error) { return c.write(p, len(p)) }
 
 // write is Write, with n bytes in place of len(p) held against the limit.
@@ -178,7 +178,7 @@ func (c Conn) writeNow(s *slot, p []byte) (int, error) {
 	if err != nil {
 		c.writeFailed(s, err)
 		c.notify(s)
-		return 0, err
+		return 0, fmt.Errorf("%w: %w", ErrClosed, err)
 	}
 	l.bytesDirect.Add(int64(n))
 	s.active = l.time()
