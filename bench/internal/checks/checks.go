@@ -65,17 +65,17 @@ var All = []Check{
 		setup: func(s *Setup) { s.ReceiveBuffer = receiveBuffer },
 	},
 	{
-		ID: "P5", core: true, run: func(ctx context.Context, s *subject) error { return written(ctx, s, opLargePieces, payload) },
+		ID: "P5", core: true, run: func(ctx context.Context, s *subject) error { return written(ctx, s, opLargePieces, payload()) },
 		About: "One vectored write of 4 pieces of 2 MiB, of which the socket takes a part at first, arrives whole.",
 	},
 	{
 		ID: "P6", core: true, run: func(ctx context.Context, s *subject) error {
-			return written(ctx, s, opSmallPieces, payload[:smallPieces*smallPiece])
+			return written(ctx, s, opSmallPieces, payload()[:smallPieces*smallPiece])
 		},
 		About: "One vectored write of 2,000 pieces, which is more than the system takes in one call, arrives whole.",
 	},
 	{
-		ID: "P7", core: true, run: func(ctx context.Context, s *subject) error { return written(ctx, s, opWrite, payload) },
+		ID: "P7", core: true, run: func(ctx context.Context, s *subject) error { return written(ctx, s, opWrite, payload()) },
 		About: "One write of 8 MiB to a Unix socket arrives whole.",
 		setup: func(s *Setup) { s.Network = "unix" },
 	},

@@ -58,7 +58,7 @@ func serveFaultyConn(c net.Conn) {
 type faultyConn struct{ netConn }
 
 func (c faultyConn) write(p []byte) {
-	if len(p) == len(payload) {
+	if len(p) == len(payload()) {
 		p = p[:len(p)/2]
 	}
 	c.c.Write(p)
@@ -96,7 +96,7 @@ func serveFaultyHTTP(c net.Conn) {
 			panic("a handler's fault, on purpose")
 		case writePath:
 			io.WriteString(c, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
-			c.Write(payload[:len(payload)/2])
+			c.Write(payload()[:len(payload())/2])
 			return
 		}
 		if req.Header.Get("Expect") != "" {

@@ -28,7 +28,7 @@ var handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 	case panicPath:
 		panic("a handler's fault, on purpose")
 	case writePath:
-		w.Write(payload)
+		w.Write(payload())
 	default:
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
@@ -49,7 +49,7 @@ func serveSluiceNative(_, addr string) error {
 		case panicPath:
 			panic("a handler's fault, on purpose")
 		case writePath:
-			x.Write(payload)
+			x.Write(payload())
 		default:
 			x.Write(x.Body())
 		}
@@ -64,7 +64,7 @@ func serveFastHTTP(_, addr string) error {
 		case panicPath:
 			panic("a handler's fault, on purpose")
 		case writePath:
-			ctx.Write(payload)
+			ctx.Write(payload())
 		default:
 			ctx.Write(ctx.PostBody())
 		}
@@ -74,7 +74,7 @@ func serveFastHTTP(_, addr string) error {
 func serveHertz(_, addr string) error {
 	h := server.Default(server.WithHostPorts(addr))
 	h.POST("/", func(_ context.Context, c *app.RequestContext) { c.Write(c.Request.Body()) })
-	h.GET(writePath, func(_ context.Context, c *app.RequestContext) { c.Write(payload) })
+	h.GET(writePath, func(_ context.Context, c *app.RequestContext) { c.Write(payload()) })
 	h.GET(panicPath, func(context.Context, *app.RequestContext) { panic("a handler's fault, on purpose") })
 	return h.Run()
 }

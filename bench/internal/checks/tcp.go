@@ -139,7 +139,7 @@ func writeThenClose(ctx context.Context, s *subject) error {
 		body = resp.Body
 	}
 	got, err := io.ReadAll(body)
-	return whole(got, err, payload)
+	return whole(got, err, payload())
 }
 
 // whole says what is wrong with what a client got.
@@ -184,7 +184,7 @@ func halfClose(ctx context.Context, s *subject) error {
 		return err
 	}
 	defer c.Close()
-	if _, err := c.Write(payload[:sendSize]); err != nil {
+	if _, err := c.Write(payload()[:sendSize]); err != nil {
 		return fmt.Errorf("while sending: %w", err)
 	}
 	if err := c.(*net.TCPConn).CloseWrite(); err != nil {
