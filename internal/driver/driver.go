@@ -174,7 +174,7 @@ type System interface {
 
 	// Listen makes a listening descriptor. With ReusePort several may share
 	// an address, each with a queue of its own. The error says what is
-	// wrong with which address.
+	// wrong with which address, or is that of a ctx that has ended.
 	Listen(ctx context.Context, network, address string, o ListenOptions) (fd int, addr net.Addr, err error)
 
 	// Adopt makes a listening descriptor of l, a *net.TCPListener or a

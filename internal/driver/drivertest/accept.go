@@ -1,6 +1,7 @@
 package drivertest
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -230,6 +231,13 @@ func listenError(r *rig) {
 		r.t.Fatalf("Listen made %d on a network that there is not", fd)
 	} else if !errors.As(err, &unknown) || !strings.Contains(err.Error(), "pigeon") {
 		r.t.Errorf("the error does not name the network: %v", err)
+	}
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	if fd, _, err = r.f.System.Listen(ended, r.f.Network, r.f.Address, driver.ListenOptions{}); err == nil {
+		r.t.Fatalf("Listen made %d though its context had ended", fd)
+	} else if !errors.Is(err, context.Canceled) {
+		r.t.Errorf("the error does not say that the context ended: %v", err)
 	}
 }
 
