@@ -81,6 +81,8 @@ type eventLoop struct {
 	parked      atomic.Bool  // true exactly when the loop sleeps or is about to
 	assigned    atomic.Int64 // connections given to the loop and not yet gone
 	bytesDirect atomic.Int64 // bytes sent by other goroutines
+	wakeups     atomic.Int64
+	began       atomic.Int64 // loop time in ms of the present pass, or atRest
 	published   published
 	done        chan struct{} // closed when the loop has ended
 	ended       atomic.Bool   // true exactly when the loop takes no more tasks itself
@@ -107,7 +109,7 @@ func newLoop(e *Engine, index int) (*eventLoop, error) {
 	l.timers.fire = func(id uint32) { l.timers.due = append(l.timers.due, l.timers.table[id]) }
 	l.actives.New = func() any { return new(active) }
 	l.spare = newActive(l)
-	l.published.began.Store(atRest)
+	l.began.Store(atRest)
 	l.view.SetPool(&l.pool)
 	drv, err := e.sys.New(l, &l.pool)
 	if err != nil {
@@ -145,7 +147,7 @@ func (l *eventLoop) run() {
 		l.log().Error("sluice: closing the driver", "loop", l.index, "err", err)
 	}
 	l.publish()
-	l.published.began.Store(atRest)
+	l.began.Store(atRest)
 	l.ended.Store(true)
 	l.drain()
 	l.discard()
@@ -220,7 +222,7 @@ func (l *eventLoop) wait() time.Duration {
 		return 0
 	}
 	l.slept = true
-	l.published.began.Store(atRest)
+	l.began.Store(atRest)
 	at, ok := l.deadlines.Next()
 	if t, more := l.timers.wheel.Next(); more && (!ok || t < at) {
 		at, ok = t, true
@@ -259,7 +261,7 @@ func (l *eventLoop) begin() {
 	}
 	if now := l.time(); now != l.now || l.slept { // seldom: a store that others see costs
 		l.now, l.slept = now, false
-		l.published.began.Store(now)
+		l.began.Store(now)
 	}
 	if l.parked.Load() {
 		l.parked.Store(false)
@@ -277,7 +279,7 @@ func (l *eventLoop) deadline(d time.Duration) int64 { return ms(l.drv.Now() + mi
 // after it has pushed.
 func (l *eventLoop) wake() {
 	if l.parked.Load() && l.parked.CompareAndSwap(true, false) {
-		l.published.wakeups.Add(1)
+		l.wakeups.Add(1)
 		l.drv.Wake()
 	}
 }

@@ -55,6 +55,7 @@ func (instantSystem) New(h driver.Events, pool *buffer.Pool) (driver.Driver, err
 func (d *instant) Open(driver.ID, int) error             { return nil }
 func (d *instant) RemoteAddr(int) net.Addr               { return nil }
 func (d *instant) Now() time.Duration                    { return time.Since(d.start) }
+func (d *instant) Counters() driver.Counters             { return driver.Counters{} }
 func (d *instant) Wake()                                 {}
 func (d *instant) TryWrite(_ int, p []byte) (int, error) { return len(p), nil }
 func (d *instant) Send(_ driver.ID, bufs [][]byte) (int, error) {

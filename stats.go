@@ -2,8 +2,10 @@ package sluice
 
 import (
 	"math"
-	"sync/atomic"
+	"sync"
 	"time"
+
+	"github.com/sluice-go/sluice/internal/driver"
 )
 
 // Stats is a snapshot of an engine's counters.
@@ -23,6 +25,11 @@ type LoopStats struct {
 	BytesIn      int64 // bytes received
 	BytesOut     int64 // bytes that the kernel took
 	Passes       int64 // turns of the loop
+	Enters       int64 // system calls that waited for the kernel, looked or submitted
+	Submissions  int64 // operations handed to the kernel in them; io_uring only
+	Completions  int64 // events or completions that the kernel reported in them
+	Starved      int64 // receives that stopped for want of a buffer; io_uring only
+	Overflows    int64 // times that the completion queue was full; io_uring only
 	Wakeups      int64 // times that another goroutine ended the loop's sleep
 	Queued       int   // requests, functions and connections waiting for the loop at present
 	LiveBlocks   int64 // blocks of buffer memory in use at present
@@ -51,20 +58,27 @@ func (e *Engine) Stats() Stats {
 		Jobs:   JobStats{Goroutines: w.Goroutines, Running: w.Running, Waiting: w.Waiting},
 	}
 	for i, l := range e.all() {
-		p := &l.published
+		l.published.mu.Lock()
+		c := l.published.counters
+		l.published.mu.Unlock()
 		st.Loops = append(st.Loops, LoopStats{
 			Main:         i >= len(e.loops),
-			Conns:        p.conns.Load(),
-			Accepted:     p.accepted.Load(),
-			AcceptErrors: p.acceptErrors.Load(),
-			BytesIn:      p.bytesIn.Load(),
-			BytesOut:     p.bytesOut.Load() + l.bytesDirect.Load(),
-			Passes:       p.passes.Load(),
-			Wakeups:      p.wakeups.Load(),
+			Conns:        c.conns,
+			Accepted:     c.accepted,
+			AcceptErrors: c.acceptErrors,
+			BytesIn:      c.bytesIn,
+			BytesOut:     c.bytesOut + l.bytesDirect.Load(),
+			Passes:       c.passes,
+			Enters:       c.driver.Enters,
+			Submissions:  c.driver.Submissions,
+			Completions:  c.driver.Completions,
+			Starved:      c.driver.Starved,
+			Overflows:    c.driver.Overflows,
+			Wakeups:      l.wakeups.Load(),
 			Queued:       l.attention.Len() + l.tasks.Len() + l.incoming.Len(),
 			LiveBlocks:   l.pool.Live(),
 			LiveBytes:    l.pool.LiveBytes(),
-			Busy:         time.Duration(max(l.time()-p.began.Load(), 0)) * time.Millisecond,
+			Busy:         time.Duration(max(l.time()-l.began.Load(), 0)) * time.Millisecond,
 		})
 	}
 	return st
@@ -72,15 +86,15 @@ func (e *Engine) Stats() Stats {
 
 // counters are a loop's own; plain, because they change with every message.
 type counters struct {
-	conns, accepted, acceptErrors, bytesIn, bytesOut int64
+	conns, accepted, acceptErrors, bytesIn, bytesOut, passes int64
+	driver                                                   driver.Counters
 }
 
-// published is what others see of them.
+// published is what others see of them. A lock that nobody contends costs less
+// than an atomic store for each of them.
 type published struct {
-	conns, accepted, acceptErrors, bytesIn, bytesOut atomic.Int64
-	passes, wakeups                                  atomic.Int64
-	began                                            atomic.Int64 // loop time in ms of the present pass, or atRest
-	last                                             counters     // what was stored; loop only
+	mu       sync.Mutex
+	counters counters
 }
 
 // atRest stands for the time of a loop that waits, and lies ahead of all times.
@@ -88,15 +102,9 @@ const atRest = math.MaxInt64
 
 // publish shows a pass's changes to others.
 func (l *eventLoop) publish() {
-	p, c := &l.published, &l.count
-	p.passes.Add(1)
-	if *c == p.last {
-		return
-	}
-	p.conns.Store(c.conns)
-	p.accepted.Store(c.accepted)
-	p.acceptErrors.Store(c.acceptErrors)
-	p.bytesIn.Store(c.bytesIn)
-	p.bytesOut.Store(c.bytesOut)
-	p.last = *c
+	l.count.passes++
+	l.count.driver = l.drv.Counters()
+	l.published.mu.Lock()
+	l.published.counters = l.count
+	l.published.mu.Unlock()
 }

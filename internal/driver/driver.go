@@ -121,9 +121,21 @@ type Driver interface {
 	// goes back.
 	Now() time.Duration
 
+	// Counters tells how the driver has used the kernel so far.
+	Counters() Counters
+
 	// Close frees the driver. Connections that are still open are closed
 	// without a report.
 	Close() error
+}
+
+// Counters are a driver's since it began. What it has no notion of is 0.
+type Counters struct {
+	Enters      int64 // system calls that waited, looked or submitted
+	Submissions int64 // operations handed to the kernel in them
+	Completions int64 // what the kernel reported in them
+	Starved     int64 // times that a connection stopped receiving for want of a buffer
+	Overflows   int64 // times that the kernel had no room for a report
 }
 
 // Sockets is what any goroutine may do with a descriptor of this System, as

@@ -278,6 +278,9 @@ func (d *loop) Wake() { d.results.wake() }
 // Now is the time since the driver was made.
 func (d *loop) Now() time.Duration { return time.Since(d.start) }
 
+// Counters is empty: package net does not tell.
+func (d *loop) Counters() driver.Counters { return driver.Counters{} }
+
 // Close frees the driver. It waits for its goroutines, which end at once.
 func (d *loop) Close() error {
 	for l := range d.acceptors {

@@ -80,6 +80,8 @@ type reactor struct {
 	reports, spare []report    // for the next Poll; spare is reused memory
 	loose          []driver.ID // connections that loosen and miss noted
 
+	count driver.Counters
+
 	err error // why the driver cannot go on, if it cannot
 
 	// waking keeps the poller open while it is being woken.
@@ -102,6 +104,8 @@ func (r *reactor) Poll(wait time.Duration) error {
 		return r.fail(err)
 	}
 	r.batches++
+	r.count.Enters++
+	r.count.Completions += int64(n)
 	for _, e := range r.batch[:n] {
 		if e.token.listener() {
 			r.acceptable(driver.ID(e.token.id()), e.token.generation())
@@ -171,6 +175,9 @@ func (r *reactor) Wake() {
 
 // Now implements driver.Driver.
 func (r *reactor) Now() time.Duration { return time.Since(start) }
+
+// Counters implements driver.Driver.
+func (r *reactor) Counters() driver.Counters { return r.count }
 
 // Close implements driver.Driver.
 func (r *reactor) Close() error {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sluice-go/sluice/buffer"
 	"github.com/sluice-go/sluice/internal/driver"
+	"github.com/sluice-go/sluice/internal/driver/drivertest"
 )
 
 // handler is what a test does about the driver's reports.
@@ -423,7 +424,7 @@ func TestMillisecondsRoundUp(t *testing.T) {
 }
 
 func TestNewSaysWhatFailed(t *testing.T) {
-	restore := exhaustDescriptors(t)
+	restore := drivertest.ExhaustDescriptors(t)
 	_, err := Epoll().New(&handler{}, new(buffer.Pool))
 	restore()
 	if !errors.Is(err, unix.EMFILE) || !strings.Contains(err.Error(), "epoll_create1") {

@@ -328,6 +328,9 @@ func (d *loop) ring() {
 // Now is the virtual time in stepped mode, the real one in live mode.
 func (d *loop) Now() time.Duration { return d.net.clock() }
 
+// Counters is empty: there is no kernel.
+func (d *loop) Counters() driver.Counters { return driver.Counters{} }
+
 // Close frees the driver and closes its connections.
 func (d *loop) Close() error {
 	d.enter("Close")

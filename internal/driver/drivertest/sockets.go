@@ -1,21 +1,22 @@
 //go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
 
-package reactor
+package drivertest
 
 import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/sluice-go/sluice/internal/driver"
-	"github.com/sluice-go/sluice/internal/driver/drivertest"
 )
 
-// fixture runs the suite over the sockets of this machine.
-func fixture(t *testing.T, network string, system driver.System) drivertest.Fixture {
+// Sockets is the Fixture of a driver over the sockets of this machine. The
+// network is "tcp" or "unix".
+func Sockets(t *testing.T, network string, system driver.System) Fixture {
 	address := "127.0.0.1:0"
 	server := address
 	if network == "unix" {
@@ -23,7 +24,7 @@ func fixture(t *testing.T, network string, system driver.System) drivertest.Fixt
 		address, server = filepath.Join(dir, "driver"), filepath.Join(dir, "server")
 	}
 	servers := 0
-	return drivertest.Fixture{
+	f := Fixture{
 		System:  system,
 		Network: network,
 		Address: address,
@@ -42,11 +43,27 @@ func fixture(t *testing.T, network string, system driver.System) drivertest.Fixt
 			}
 			c.Close()
 		},
-		FailAccept:  exhaustDescriptors,
-		Descriptors: descriptorCounter(t),
-		TellsUnsent: tellsUnsent(network),
-		SendsFiles:  sendsFiles,
+		FailAccept: ExhaustDescriptors,
 	}
+	switch runtime.GOOS {
+	case "linux":
+		f.TellsUnsent, f.SendsFiles = true, true
+		f.Descriptors = func() int { return descriptors(t) }
+	case "darwin":
+		f.TellsUnsent, f.SendsFiles = network == "tcp", true
+	case "freebsd":
+		f.SendsFiles = true
+	}
+	return f
+}
+
+// descriptors counts the open descriptors of the process.
+func descriptors(t *testing.T) int {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries) // with the directory itself, each time
 }
 
 // shortDir makes a folder whose files' paths fit into a socket address, as
@@ -61,8 +78,9 @@ func shortDir(t *testing.T) string {
 	return dir
 }
 
-// exhaustDescriptors lowers the limit to what is open already.
-func exhaustDescriptors(t *testing.T) (restore func()) {
+// ExhaustDescriptors lowers the limit of descriptors to what is open already,
+// until restore is called.
+func ExhaustDescriptors(t *testing.T) (restore func()) {
 	t.Helper()
 	lowest, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -87,15 +105,3 @@ func exhaustDescriptors(t *testing.T) (restore func()) {
 
 // set assigns a limit, whose type differs from system to system.
 func set[T int64 | uint64](limit *T, n int) { *limit = T(n) }
-
-func TestContract(t *testing.T) {
-	for name, system := range systems {
-		for _, network := range []string{"tcp", "unix"} {
-			t.Run(name+" "+network, func(t *testing.T) {
-				drivertest.Run(t, func(t *testing.T) drivertest.Fixture {
-					return fixture(t, network, system())
-				})
-			})
-		}
-	}
-}

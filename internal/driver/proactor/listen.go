@@ -1,0 +1,120 @@
+//go:build linux
+
+package proactor
+
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/sluice-go/sluice/internal/driver"
+	"github.com/sluice-go/sluice/internal/sock"
+	"github.com/sluice-go/sluice/internal/uring"
+)
+
+// listener is a descriptor that connections are accepted on.
+type listener struct {
+	fd        int
+	listening bool  // true exactly when Accepted may follow
+	armed     bool  // true exactly when the kernel will report
+	waiting   []int // accepted and not reported
+}
+
+// Listen implements driver.Driver.
+func (d *proactor) Listen(l driver.ID, fd int) error {
+	d.run()
+	if n := int(l) + 1 - len(d.listeners); n > 0 {
+		d.listeners = append(d.listeners, make([]listener, n)...)
+	}
+	ln := &d.listeners[l]
+	if ln.listening {
+		panic("proactor: Listen under a name that is listening")
+	}
+	*ln = listener{fd: fd, listening: true, waiting: d.system.take(fd)}
+	if len(ln.waiting) > 0 {
+		d.arrivals = append(d.arrivals, l)
+	}
+	d.accept(l, ln)
+	return nil
+}
+
+// accept begins to accept.
+func (d *proactor) accept(l driver.ID, ln *listener) {
+	d.ring.Accept(ln.fd, userData(accepting, 0, l))
+	ln.armed = true
+	d.underWay++
+}
+
+// arrive reports the connections that waited for a Listen.
+func (d *proactor) arrive() {
+	arrivals := d.arrivals
+	d.arrivals = nil
+	for _, l := range arrivals {
+		for len(d.listeners[l].waiting) > 0 {
+			ln := &d.listeners[l]
+			fd := ln.waiting[0]
+			ln.waiting = ln.waiting[1:]
+			d.events.Accepted(l, fd, nil)
+		}
+	}
+}
+
+// Unlisten implements driver.Driver. It waits until the kernel has let go of
+// the descriptor, which otherwise would go on listening when it is closed.
+func (d *proactor) Unlisten(l driver.ID) {
+	if int(l) >= len(d.listeners) || !d.listeners[l].listening {
+		return
+	}
+	ln := &d.listeners[l]
+	if ln.armed {
+		if err := d.unaccept(l, ln); err != nil {
+			d.fail(err)
+		}
+	}
+	d.system.keep(ln.fd, ln.waiting)
+	*ln = listener{}
+}
+
+// unaccept ends accepting. Who was accepted meanwhile waits.
+func (d *proactor) unaccept(l driver.ID, ln *listener) error {
+	target := userData(accepting, 0, l)
+	d.ring.Cancel(target, userData(cancelling, 0, 0))
+	for ended := false; !ended; {
+		if err := d.ring.Enter(0); err != nil {
+			return err
+		}
+		for c, ok := d.ring.Next(); ok; c, ok = d.ring.Next() {
+			if c.UserData != target {
+				d.backlog = append(d.backlog, c)
+				continue
+			}
+			if ended = !c.More(); c.Result >= 0 {
+				ln.waiting = append(ln.waiting, int(c.Result))
+			}
+		}
+	}
+	d.underWay--
+	return nil
+}
+
+// accepted passes on a connection that the kernel accepted.
+func (d *proactor) accepted(l driver.ID, r *uring.Completion) {
+	ln := &d.listeners[l]
+	if !r.More() {
+		ln.armed = false
+		d.underWay--
+	}
+	switch err := r.Err(); err {
+	case nil:
+		d.events.Accepted(l, int(r.Result), nil)
+	case unix.EINTR, unix.EAGAIN, unix.ECONNABORTED, unix.EPROTO:
+		// A signal, or a peer that did not wait.
+	default:
+		err = sock.AcceptError(ln.fd, err)
+		d.system.keep(ln.fd, ln.waiting)
+		*ln = listener{}
+		d.events.Accepted(l, -1, err)
+		return
+	}
+	if ln = &d.listeners[l]; ln.listening && !ln.armed {
+		d.accept(l, ln)
+	}
+}

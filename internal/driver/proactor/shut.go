@@ -1,0 +1,112 @@
+//go:build linux
+
+package proactor
+
+import (
+	"github.com/sluice-go/sluice/internal/driver"
+	"github.com/sluice-go/sluice/internal/sock"
+)
+
+// report is what the next Poll has to say about a connection, if it is still
+// that of the same generation: Closed for one that has ended, err for one that
+// could not be dialed, what is held back for one that was resumed.
+type report struct {
+	id         driver.ID
+	generation uint32
+	err        error
+}
+
+// Shut implements driver.Driver.
+func (d *proactor) Shut(id driver.ID, abort bool) {
+	c := d.alive(id)
+	if c.state == dialing {
+		delete(d.dials, id)
+	}
+	d.drop(id)
+	if abort {
+		c.flow |= aborted
+	}
+	d.close(id, c)
+}
+
+// Detach implements driver.Driver. What the kernel has received is reported
+// before Closed.
+func (d *proactor) Detach(id driver.ID) {
+	c := d.must(id, open)
+	if c.underWay&send != 0 {
+		panic("proactor: Detach while a Send is unanswered")
+	}
+	c.flow |= detached
+	d.close(id, c)
+}
+
+// close ends what is under way for c. When that is reported, or in the next
+// Poll if there is nothing, c is Closed.
+func (d *proactor) close(id driver.ID, c *conn) {
+	c.state = closing
+	d.stop(id, c)
+	if c.underWay&send != 0 {
+		d.cancel(id, c, sending)
+	}
+	if c.underWay&connect != 0 {
+		d.cancel(id, c, connecting)
+	}
+	if c.underWay == 0 {
+		d.letGo(c)
+		d.reports = append(d.reports, report{id: id, generation: c.generation})
+	}
+}
+
+// join ends a connection that is closing if nothing of it is under way.
+func (d *proactor) join(id driver.ID, c *conn) {
+	if c.underWay == 0 {
+		d.letGo(c)
+		d.gone(id)
+	}
+}
+
+// letGo closes the descriptor of a connection that ends, unless it is the
+// caller's. A descriptor that is closed earlier lives on in the kernel for as
+// long as something is under way, and its peer learns nothing.
+func (d *proactor) letGo(c *conn) {
+	if c.flow&detached != 0 || c.fd < 0 {
+		return
+	}
+	if err := sock.Close(int(c.fd), c.flow&aborted != 0); err != nil {
+		d.fail(err)
+	}
+	c.fd = -1
+}
+
+// gone reports that a connection has ended.
+func (d *proactor) gone(id driver.ID) {
+	if d.conns[id].flow&holding != 0 { // it is detached
+		d.deliver(id)
+	}
+	d.conns[id].end()
+	d.events.Closed(id)
+}
+
+// report says what has been left for this Poll. What its calls leave is for
+// the next one.
+func (d *proactor) report() {
+	reports := d.reports
+	d.reports = d.spare[:0]
+	for _, p := range reports {
+		c := &d.conns[p.id]
+		switch {
+		case c.generation != p.generation:
+			// It ended before it could be told.
+		case c.state == closing:
+			if c.underWay == 0 { // otherwise the last completion ends it
+				d.gone(p.id)
+			}
+		case c.state == dialing:
+			d.undial(p.id, c, p.err)
+		case c.flow&holding != 0:
+			d.deliver(p.id)
+		}
+	}
+	clear(reports)
+	d.spare = reports
+}

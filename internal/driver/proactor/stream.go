@@ -1,0 +1,253 @@
+//go:build linux
+
+package proactor
+
+import (
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sluice-go/sluice/buffer"
+	"github.com/sluice-go/sluice/internal/driver"
+	"github.com/sluice-go/sluice/internal/uring"
+)
+
+// held is what came for a connection after Pause, or before what came then was
+// taken.
+type held struct {
+	pieces []piece
+	err    error // what comes after them, if anything does
+}
+
+// piece is received bytes in their block, which is retained.
+type piece struct {
+	block *buffer.Block
+	p     []byte
+}
+
+// Open implements driver.Driver.
+func (d *proactor) Open(id driver.ID, fd int) error {
+	d.receive(id, d.begin(id, open, fd))
+	return nil
+}
+
+// receive begins to receive, if nothing speaks against it.
+func (d *proactor) receive(id driver.ID, c *conn) {
+	if c.state != open || c.underWay&receive != 0 || c.flow&(paused|finished|starved|holding) != 0 {
+		return
+	}
+	d.ring.Receive(int(c.fd), group, userData(receiving, c.generation, id))
+	c.flow &^= fed
+	c.underWay |= receive
+	d.underWay++
+}
+
+// Pause implements driver.Driver. The kernel may go on receiving: only if it
+// does is it stopped.
+func (d *proactor) Pause(id driver.ID) { d.alive(id).flow |= paused }
+
+// Resume implements driver.Driver.
+func (d *proactor) Resume(id driver.ID) {
+	c := d.alive(id)
+	c.flow &^= paused
+	if c.flow&holding != 0 {
+		d.reports = append(d.reports, report{id: id, generation: c.generation})
+		return
+	}
+	d.receive(id, c)
+}
+
+// received passes on what came for a connection.
+func (d *proactor) received(id driver.ID, r *uring.Completion) {
+	c := &d.conns[id]
+	if !r.More() {
+		c.underWay &^= receive | unreceive
+		d.underWay--
+	}
+	was := c.state
+	i, taken := r.Buffer()
+	switch err := r.Err(); {
+	case r.Result > 0:
+		c.flow |= fed
+		b := d.blocks[i]
+		d.bytes(id, c, b, b.Bytes()[:r.Result:r.Result])
+	case err == nil:
+		d.finish(id, c, io.EOF)
+	case err == unix.ENOBUFS:
+		d.starve(id, c)
+	case err == unix.ECANCELED, err == unix.EINTR, err == unix.EAGAIN:
+	default:
+		d.finish(id, c, os.NewSyscallError("read", err))
+	}
+	if taken {
+		d.giveBack(i)
+	}
+	if r.More() {
+		return
+	}
+	// The calls may have moved the connection, or shut it: then they saw that
+	// nothing is received, and id has no new user before it is Closed.
+	if c = &d.conns[id]; was == closing {
+		d.join(id, c)
+	} else {
+		d.receive(id, c)
+	}
+}
+
+// starve notes that there was no buffer for c. Those go first that had none at
+// all, or else one whose peer never stops would have every buffer.
+func (d *proactor) starve(id driver.ID, c *conn) {
+	c.flow |= starved
+	d.starvings++
+	s := report{id: id, generation: c.generation}
+	if c.flow&fed != 0 {
+		d.starved = append(d.starved, s)
+	} else {
+		d.hungry = append(d.hungry, s)
+	}
+}
+
+// bytes reports p, which lies in b, or holds it back.
+func (d *proactor) bytes(id driver.ID, c *conn, b *buffer.Block, p []byte) {
+	switch {
+	case c.state == closing && c.flow&detached == 0:
+		// Nobody wants it any more.
+	case c.flow&holding != 0 || c.flow&(paused|detached) == paused:
+		b.Retain()
+		h := d.hold(id, c)
+		h.pieces = append(h.pieces, piece{b, p})
+		if c.state == open {
+			d.stop(id, c)
+		}
+	default:
+		d.events.Received(id, b, p, nil)
+	}
+}
+
+// hold returns what is held back for a connection.
+func (d *proactor) hold(id driver.ID, c *conn) *held {
+	h := d.held[id]
+	if h == nil {
+		h = &held{}
+		d.held[id] = h
+		c.flow |= holding
+	}
+	return h
+}
+
+// stop has the kernel end receiving, unless it does already.
+func (d *proactor) stop(id driver.ID, c *conn) {
+	if c.underWay&(receive|unreceive) == receive {
+		c.underWay |= unreceive
+		d.cancel(id, c, receiving)
+	}
+}
+
+// finish reports the end of the flow of Received, or holds it back. Whoever
+// takes over a descriptor finds it there, too.
+func (d *proactor) finish(id driver.ID, c *conn, err error) {
+	switch {
+	case c.state != open:
+	case c.flow&(paused|holding) != 0:
+		d.hold(id, c).err = err
+	default:
+		c.flow |= finished
+		d.events.Received(id, nil, nil, err)
+	}
+}
+
+// deliver reports what was held back, as far as it is wanted.
+func (d *proactor) deliver(id driver.ID) {
+	h := d.held[id]
+	for d.held[id] == h && len(h.pieces) > 0 {
+		if c := &d.conns[id]; c.flow&(paused|detached) == paused {
+			return
+		}
+		next := h.pieces[0]
+		h.pieces = h.pieces[1:]
+		d.events.Received(id, next.block, next.p, nil)
+		next.block.Release()
+	}
+	c := &d.conns[id]
+	if d.held[id] != h || c.flow&(paused|detached) == paused {
+		return // shut, or paused again
+	}
+	d.drop(id)
+	if h.err != nil {
+		d.finish(id, c, h.err)
+	} else {
+		d.receive(id, c)
+	}
+}
+
+// drop gives up what is held back for id.
+func (d *proactor) drop(id driver.ID) {
+	if h := d.held[id]; h != nil {
+		for _, p := range h.pieces {
+			p.block.Release()
+		}
+		delete(d.held, id)
+		d.conns[id].flow &^= holding
+	}
+}
+
+// giveBack lets the kernel have buffer i again. Whoever retained its block keeps
+// it.
+func (d *proactor) giveBack(i int) {
+	if b := d.blocks[i]; b.Shared() {
+		b.Release()
+		d.provide(i)
+	} else {
+		d.buffers.Add(i, b.Bytes()[:d.system.bufferSize])
+	}
+	d.back = true
+}
+
+// provide gives the kernel a new block as buffer i.
+func (d *proactor) provide(i int) {
+	d.blocks[i] = d.pool.Get(d.system.bufferSize)
+	d.buffers.Add(i, d.blocks[i].Bytes()[:d.system.bufferSize])
+}
+
+// Send implements driver.Driver. It leaves all to the kernel, which sends what
+// many connections have to say in one call.
+func (d *proactor) Send(id driver.ID, bufs [][]byte) (int, error) {
+	c := d.must(id, open)
+	if c.underWay&send != 0 {
+		panic("proactor: Send while another is unanswered")
+	}
+	bufs = bufs[:min(len(bufs), uring.PiecesMax)]
+	empty := true
+	for _, p := range bufs {
+		empty = empty && len(p) == 0
+	}
+	if empty {
+		return 0, nil
+	}
+	d.ring.Send(int(c.fd), bufs, userData(sending, c.generation, id))
+	c.underWay |= send
+	d.underWay++
+	return 0, nil
+}
+
+// sent passes on how a Send went.
+func (d *proactor) sent(id driver.ID, r *uring.Completion) {
+	c := &d.conns[id]
+	c.underWay &^= send
+	d.underWay--
+	switch err := r.Err(); {
+	case c.state == closing:
+		d.join(id, c)
+	case err == unix.EINTR || err == unix.EAGAIN:
+		d.events.Sent(id, 0, nil)
+	default:
+		d.events.Sent(id, int(max(r.Result, 0)), os.NewSyscallError("write", err))
+	}
+}
+
+// CloseWrite implements driver.Driver.
+func (d *proactor) CloseWrite(id driver.ID) {
+	// It is refused only if the connection is broken, which receiving tells.
+	_ = unix.Shutdown(int(d.must(id, open).fd), unix.SHUT_WR)
+}
