@@ -15,9 +15,10 @@ type Config struct {
 	Loops int
 
 	// Driver names how the loops talk to the kernel: "epoll" (Linux),
-	// "kqueue" (macOS and the BSDs), or "portable", which works everywhere,
-	// costs two goroutines a connection and is meant for development.
-	// "" and "auto" mean the best that this system has.
+	// "io_uring" (Linux 6.1 or newer, unless it is forbidden), "kqueue" (macOS
+	// and the BSDs), or "portable", which works everywhere, costs two goroutines
+	// a connection and is meant for development. "" and "auto" mean the best
+	// that can be used here. See Drivers and CheckDriver.
 	Driver string
 
 	// Accept says who accepts connections.

@@ -51,7 +51,12 @@ type peer interface {
 func eachWorld(t *testing.T, test func(t *testing.T, w *world)) {
 	for _, sys := range systems() {
 		for _, network := range []string{"tcp", "unix"} {
-			t.Run(sys.Name()+"/"+network, func(t *testing.T) { test(t, realWorld(t, sys, network)) })
+			t.Run(sys.Name()+"/"+network, func(t *testing.T) {
+				if err := sys.Probe(); err != nil {
+					t.Skip(err)
+				}
+				test(t, realWorld(t, sys, network))
+			})
 		}
 	}
 	t.Run("sim/tcp", func(t *testing.T) {

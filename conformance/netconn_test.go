@@ -44,6 +44,9 @@ func TestNetConn(t *testing.T) {
 		for _, network := range []string{"tcp", "unix"} {
 			for _, p := range pipes {
 				t.Run(driver+"/"+network+"/"+p.name, func(t *testing.T) {
+					if err := sluice.CheckDriver(driver); err != nil {
+						t.Skip(err)
+					}
 					nettest.TestConn(t, func() (c1, c2 net.Conn, stop func(), err error) {
 						return p.open(t, driver, network)
 					})

@@ -33,7 +33,12 @@ type world struct {
 // the server as one that it shares with others.
 func eachDriver(t *testing.T, test func(t *testing.T, w *world)) {
 	for _, driver := range sluice.Drivers() {
-		t.Run(driver, func(t *testing.T) { test(t, &world{driver: driver}) })
+		t.Run(driver, func(t *testing.T) {
+			if err := sluice.CheckDriver(driver); err != nil {
+				t.Skip(err)
+			}
+			test(t, &world{driver: driver})
+		})
 	}
 }
 

@@ -181,6 +181,10 @@ type System interface {
 	// Name is the word by which users choose the driver, such as "epoll".
 	Name() string
 
+	// Probe returns nil if the driver can be used here, and otherwise what is
+	// missing. The answer does not change.
+	Probe() error
+
 	// New makes a driver that reports to h and takes its blocks from pool.
 	New(h Events, pool *buffer.Pool) (Driver, error)
 

@@ -50,6 +50,9 @@ func New() *System { return &System{} }
 // Name returns "portable".
 func (s *System) Name() string { return "portable" }
 
+// Probe returns nil: it works everywhere.
+func (s *System) Probe() error { return nil }
+
 // New makes the driver of a loop.
 func (s *System) New(h driver.Events, pool *buffer.Pool) (driver.Driver, error) {
 	return &loop{

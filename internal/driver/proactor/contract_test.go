@@ -11,7 +11,7 @@ import (
 // needed skips the test where io_uring cannot be used, and says why.
 func needed(t *testing.T) {
 	t.Helper()
-	if err := Probe(); err != nil {
+	if err := IOUring().Probe(); err != nil {
 		t.Skip(err)
 	}
 }

@@ -45,10 +45,12 @@ func IOUring() driver.System {
 
 func newSystem(s sizes) *system { return &system{sizes: s, waiting: map[int][]int{}} }
 
-// Probe returns nil if the driver can be used here, or what is missing.
-func Probe() error { return uring.Probe() }
-
 func (s *system) Name() string { return "io_uring" }
+
+// probed is what Probe says, found out once.
+var probed = sync.OnceValue(uring.Probe)
+
+func (s *system) Probe() error { return probed() }
 
 func (s *system) New(h driver.Events, pool *buffer.Pool) (driver.Driver, error) {
 	ring, err := uring.New(s.submissions, s.completions)

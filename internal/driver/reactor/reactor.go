@@ -43,6 +43,8 @@ type system struct {
 
 func (s *system) Name() string { return s.name }
 
+func (s *system) Probe() error { return nil }
+
 func (s *system) New(h driver.Events, pool *buffer.Pool) (driver.Driver, error) {
 	p, err := s.newPoller()
 	if err != nil {

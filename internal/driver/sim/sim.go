@@ -155,6 +155,9 @@ func New(cfg Config) *Network {
 // Name returns "sim".
 func (n *Network) Name() string { return "sim" }
 
+// Probe returns nil.
+func (n *Network) Probe() error { return nil }
+
 // New makes the driver of one more loop, which reports to h and takes its
 // blocks from pool.
 func (n *Network) New(h driver.Events, pool *buffer.Pool) (driver.Driver, error) {
