@@ -21,6 +21,15 @@ type Config struct {
 	// that can be used here. See Drivers and CheckDriver.
 	Driver string
 
+	// DirectDescriptors keeps TCP connections in tables of the loops' own rings
+	// instead of the process's table of descriptors: each loop has room for as
+	// many as the process may have descriptors (RLIMIT_NOFILE) without using one
+	// for longer than it takes to open the connection. It needs the driver
+	// "io_uring" and Linux 6.8. SetNoDelay and SetKeepAlive then fail, Detach
+	// takes a descriptor, a write from another goroutine always wakes the loop,
+	// and Close knows of a peer only what it has sent.
+	DirectDescriptors bool
+
 	// Accept says who accepts connections.
 	Accept AcceptMode
 

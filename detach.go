@@ -30,10 +30,16 @@ func (c Conn) Detach(fn func(f *os.File, unread []byte, err error)) error {
 
 // letGo has the driver give the descriptor up, with s locked; it unlocks.
 func (l *eventLoop) letGo(ch *chunk, i uint32, s *slot) {
+	fd, err := l.drv.Detach(driver.ID(ch.base + i))
+	if err != nil {
+		ch.conn(i).act().end(err)
+		l.shut(ch, i, s, true)
+		return
+	}
+	s.fd = int32(fd)
 	ch.conn(i).act().end(ErrDetached)
 	l.leaving(ch, i, s)
 	s.mu.Unlock() // there is no view to tell
-	l.drv.Detach(driver.ID(ch.base + i))
 }
 
 // handOut gives a detached descriptor to the user.

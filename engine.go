@@ -1,11 +1,9 @@
 package sluice
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -42,7 +40,7 @@ type Engine struct {
 // New starts an engine. It returns an error if cfg is not valid or the system
 // does not provide what the driver needs.
 func New(cfg Config) (*Engine, error) {
-	sys, err := choose(systems(), cfg.Driver, cmp.Or(cfg.Logger, slog.Default()))
+	sys, err := systemFor(cfg)
 	if err != nil {
 		return nil, err
 	}

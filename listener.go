@@ -382,7 +382,8 @@ func (l *eventLoop) adopt(fd int, r *route) {
 	s := &ch.slots[i]
 	s.mu.Lock()
 	s.route = l.bind(r)
-	if err := l.drv.Open(driver.ID(ch.base+i), fd); err != nil {
+	fd, err := l.drv.Open(driver.ID(ch.base+i), fd)
+	if err != nil {
 		s.mu.Unlock()
 		l.log().Warn("sluice: a new connection could not be served", "addr", r.local.String(), "err", err)
 		l.unbind(s.route)

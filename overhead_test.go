@@ -52,7 +52,7 @@ func (instantSystem) New(h driver.Events, pool *buffer.Pool) (driver.Driver, err
 	return &instant{events: h, block: pool.Get(64 << 10), start: time.Now()}, nil
 }
 
-func (d *instant) Open(driver.ID, int) error             { return nil }
+func (d *instant) Open(_ driver.ID, fd int) (int, error) { return fd, nil }
 func (d *instant) RemoteAddr(int) net.Addr               { return nil }
 func (d *instant) Now() time.Duration                    { return time.Since(d.start) }
 func (d *instant) Counters() driver.Counters             { return driver.Counters{} }

@@ -1,6 +1,8 @@
 package sluice
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -22,6 +24,22 @@ func Drivers() []string {
 		names = append(names, s.Name())
 	}
 	return names
+}
+
+// systemFor returns the driver that cfg asks for.
+func systemFor(cfg Config) (driver.System, error) {
+	log := cmp.Or(cfg.Logger, slog.Default())
+	if !cfg.DirectDescriptors {
+		return choose(systems(), cfg.Driver, log)
+	}
+	s := directSystem()
+	if s == nil {
+		return nil, fmt.Errorf("sluice: Config.DirectDescriptors on %s: %w; it needs io_uring", runtime.GOOS, errors.ErrUnsupported)
+	}
+	if cfg.Driver != "" && cfg.Driver != "auto" && cfg.Driver != s.Name() {
+		return nil, fmt.Errorf("sluice: Config.DirectDescriptors needs the driver %s; Config.Driver is %s", s.Name(), cfg.Driver)
+	}
+	return choose([]driver.System{s}, s.Name(), log)
 }
 
 // CheckDriver returns nil if Config.Driver may be name here, and otherwise an

@@ -9,3 +9,6 @@ import (
 
 // nativeSystems are the drivers of this system, the best first.
 func nativeSystems() []driver.System { return []driver.System{reactor.Kqueue()} }
+
+// directSystem is nil: there is none.
+func directSystem() driver.System { return nil }

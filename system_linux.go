@@ -8,3 +8,6 @@ import (
 
 // nativeSystems are the drivers of this system, the best first.
 func nativeSystems() []driver.System { return []driver.System{reactor.Epoll(), proactor.IOUring()} }
+
+// directSystem is the driver of Config.DirectDescriptors.
+func directSystem() driver.System { return proactor.Direct() }

@@ -23,6 +23,7 @@ type serveCmd struct {
 	HTTP []string `name:"http" placeholder:"HOST:PORT" help:"Serve HTTP/1.x; the page at / tells what there is. May be repeated. Without any server named: ${http_default}."`
 
 	Loops   int           `placeholder:"N" help:"Number of event loops. Default: one for each processor."`
+	Direct  bool          `help:"Keep connections out of the process's table of descriptors (io_uring)."`
 	Driver  string        `default:"auto" enum:"${drivers}" help:"How the loops talk to the kernel: ${enum}."`
 	Accept  string        `default:"auto" enum:"auto,main,perloop" help:"Who accepts connections: a main loop, or every loop for itself (SO_REUSEPORT)."`
 	Balance string        `default:"roundrobin" enum:"roundrobin,leastconn,fdhash" help:"How the main loop picks the loop of a new connection: ${enum}. Not used with --accept perloop."`
@@ -102,7 +103,7 @@ func (s *serveCmd) start(eng *sluice.Engine, out io.Writer) (*httpd.Server, erro
 
 // config translates the flags.
 func (s *serveCmd) config() (sluice.Config, error) {
-	cfg := sluice.Config{Loops: s.Loops, Driver: s.Driver, IdleTimeout: s.Idle, Workers: workers}
+	cfg := sluice.Config{Loops: s.Loops, Driver: s.Driver, DirectDescriptors: s.Direct, IdleTimeout: s.Idle, Workers: workers}
 	if s.Loops < 0 || s.Drain < 0 {
 		return cfg, errors.New("--loops and --drain must not be negative")
 	}

@@ -73,9 +73,11 @@ type Driver interface {
 	Unlisten(l ID)
 
 	// Open takes fd, a connected descriptor that a driver of the same
-	// System accepted, and begins the flow of Received. On an error the
+	// System accepted, and begins the flow of Received. It returns the
+	// descriptor by which the methods of Sockets know the connection from
+	// then on: fd, unless the driver keeps it elsewhere. On an error the
 	// descriptor is closed and nothing follows for id.
-	Open(id ID, fd int) error
+	Open(id ID, fd int) (int, error)
 
 	// Dial begins connecting to addr, a *net.TCPAddr or *net.UnixAddr.
 	// Connected follows, even if the attempt fails at once.
@@ -102,11 +104,12 @@ type Driver interface {
 	// orderly end. Closed follows; of the other events none.
 	Shut(id ID, abort bool)
 
-	// Detach ends id as Shut does but leaves the descriptor open; it is the
-	// caller's when Closed comes. No Send may be unanswered. Bytes that had
-	// already been taken from the kernel are still reported by Received, also
-	// if id was paused.
-	Detach(id ID)
+	// Detach ends id as Shut does but leaves the descriptor open, which it
+	// returns; it is the caller's when Closed comes. No Send may be
+	// unanswered. Bytes that had already been taken from the kernel are still
+	// reported by Received, also if id was paused. On an error there is no
+	// such descriptor to be had, and id goes on as before.
+	Detach(id ID) (fd int, err error)
 
 	// Poll submits what was asked for, waits for something to happen, but
 	// no longer than wait (for ever if it is negative), and reports it.
@@ -139,7 +142,10 @@ type Counters struct {
 }
 
 // Sockets is what any goroutine may do with a descriptor of this System, as
-// long as the caller keeps it from being closed meanwhile.
+// long as the caller keeps it from being closed meanwhile. With one that a driver
+// keeps elsewhere (see Driver.Open) less is possible: TryWrite writes nothing,
+// Unsent is 0, and the error of TrySendFile and of setting options is
+// errors.ErrUnsupported.
 type Sockets interface {
 	// TryWrite writes what fits at once and never blocks: 0, nil if nothing
 	// does. No Send of the same connection may be unanswered.

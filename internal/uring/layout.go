@@ -92,6 +92,22 @@ type ringFdUpdate struct {
 	data   uint64
 }
 
+// resourceReg is struct io_uring_rsrc_register.
+type resourceReg struct {
+	n     uint32
+	flags uint32
+	_     uint64
+	data  uint64
+	tags  uint64
+}
+
+// filesUpdate is struct io_uring_files_update.
+type filesUpdate struct {
+	offset uint32
+	_      uint32
+	fds    uint64
+}
+
 // probe is struct io_uring_probe with room for every operation.
 type probe struct {
 	lastOp uint8
@@ -133,10 +149,12 @@ const (
 	opSend        = 26
 	opRecv        = 27
 	opMsgRing     = 40
+	opFdInstall   = 54
 
 	opSupported = 1 // in probeOp.flags
 
 	// submission.flags
+	sqeFixedFile      = 1 << 0
 	sqeBufferSelect   = 1 << 5
 	sqeCqeSkipSuccess = 1 << 6
 
@@ -186,9 +204,14 @@ const (
 	offsetRings       = 0
 	offsetSubmissions = 0x10000000
 
+	resourceSparse = 1 << 0 // in resourceReg.flags
+
 	// io_uring_register(2)
+	unregisterFiles     = 3
+	registerFilesUpdate = 6
 	registerProbe       = 8
 	registerEnableRings = 12
+	registerFiles2      = 13
 	registerRingFds     = 20
 	registerPbufRing    = 22
 	unregisterPbufRing  = 23

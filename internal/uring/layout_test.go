@@ -19,6 +19,8 @@ func TestLayout(t *testing.T) {
 		b  bufferEntry
 		br bufferReg
 		u  ringFdUpdate
+		rr resourceReg
+		fu filesUpdate
 		pr probe
 		po probeOp
 		ts timespec
@@ -71,6 +73,10 @@ func TestLayout(t *testing.T) {
 		{"io_uring_buf_reg.min_left", unsafe.Offsetof(br.minLeft), 16},
 		{"io_uring_rsrc_update", unsafe.Sizeof(u), 16},
 		{"io_uring_rsrc_update.data", unsafe.Offsetof(u.data), 8},
+		{"io_uring_rsrc_register", unsafe.Sizeof(rr), 32},
+		{"io_uring_rsrc_register.data", unsafe.Offsetof(rr.data), 16},
+		{"io_uring_files_update", unsafe.Sizeof(fu), 16},
+		{"io_uring_files_update.fds", unsafe.Offsetof(fu.fds), 8},
 		{"io_uring_probe", unsafe.Sizeof(pr), 16 + 256*8},
 		{"io_uring_probe.ops", unsafe.Offsetof(pr.ops), 16},
 		{"io_uring_probe_op.flags", unsafe.Offsetof(po.flags), 2},

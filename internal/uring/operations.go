@@ -16,11 +16,19 @@ const PiecesMax = 1024
 // The operations below are prepared; Enter hands them to the kernel. Each is
 // answered by completions with its userData.
 
+// on says what the operation is about: a descriptor or a file of the ring.
+func (s *submission) on(fd int) {
+	if s.fd = int32(fd &^ Fixed); fd&Fixed != 0 {
+		s.flags |= sqeFixedFile
+	}
+}
+
 // Accept accepts connections on fd until it is cancelled or fails; the results
 // are descriptors, non-blocking and closed on exec (multishot, Linux 5.19).
 func (r *Ring) Accept(fd int, userData uint64) {
 	s := r.next()
-	s.opcode, s.fd, s.userData = opAccept, int32(fd), userData
+	s.opcode, s.userData = opAccept, userData
+	s.on(fd)
 	s.ioprio = acceptMultishot
 	s.opFlags = unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC
 }
@@ -30,9 +38,11 @@ func (r *Ring) Accept(fd int, userData uint64) {
 // 6.0).
 func (r *Ring) Receive(fd int, group uint16, userData uint64) {
 	s := r.next()
-	s.opcode, s.fd, s.userData = opRecv, int32(fd), userData
+	s.opcode, s.userData = opRecv, userData
+	s.on(fd)
 	s.ioprio = recvMultishot
-	s.flags, s.bufGroup = sqeBufferSelect, group
+	s.flags |= sqeBufferSelect
+	s.bufGroup = group
 }
 
 // Send sends bufs, at most PiecesMax and not empty, or the first of them, on fd.
@@ -42,14 +52,16 @@ func (r *Ring) Send(fd int, bufs [][]byte, userData uint64) {
 	if len(bufs) == 1 {
 		p := bufs[0][:min(len(bufs[0]), math.MaxInt32)]
 		s := r.next()
-		s.opcode, s.fd, s.userData = opSend, int32(fd), userData
+		s.opcode, s.userData = opSend, userData
+		s.on(fd)
 		s.addr, s.len = address(p), uint32(len(p))
 		s.opFlags = unix.MSG_NOSIGNAL
 		return
 	}
 	header := r.vector(bufs)
 	s := r.next()
-	s.opcode, s.fd, s.userData = opSendmsg, int32(fd), userData
+	s.opcode, s.userData = opSendmsg, userData
+	s.on(fd)
 	s.addr, s.len = uint64(uintptr(unsafe.Pointer(header))), 1
 	s.opFlags = unix.MSG_NOSIGNAL
 }
@@ -86,7 +98,8 @@ func (r *Ring) PollReadable(fd int, userData uint64) {
 
 func (r *Ring) poll(fd int, events, flags uint32, userData uint64) {
 	s := r.next()
-	s.opcode, s.fd, s.userData = opPollAdd, int32(fd), userData
+	s.opcode, s.userData = opPollAdd, userData
+	s.on(fd)
 	s.len = flags
 	// What was 16 bits once is still where those were, whatever the byte order.
 	var mask [4]byte
@@ -110,4 +123,12 @@ func (r *Ring) CancelAll(userData uint64) {
 	s.opcode, s.fd, s.userData = opAsyncCancel, -1, userData
 	s.flags = sqeCqeSkipSuccess
 	s.opFlags = cancelAll | cancelAny
+}
+
+// Install makes a descriptor of the process of fd, a file of the ring, which
+// stays one (Linux 6.8).
+func (r *Ring) Install(fd int, userData uint64) {
+	s := r.next()
+	s.opcode, s.userData = opFdInstall, userData
+	s.on(fd)
 }

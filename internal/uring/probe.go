@@ -12,11 +12,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// operations are those that a driver needs.
-var operations = []struct {
+type operation struct {
 	opcode uint8
 	name   string
-}{
+}
+
+// operations are those that a driver needs.
+var operations = []operation{
 	{opAccept, "ACCEPT"},
 	{opRecv, "RECV"},
 	{opSend, "SEND"},
@@ -33,12 +35,24 @@ func Probe() error {
 		return fmt.Errorf("%s: %w", reason(err), err)
 	}
 	defer r.Close()
+	if err := r.supports(operations); err != nil {
+		return err
+	}
+	b, err := r.NewBufferRing(0, 1)
+	if err != nil {
+		return fmt.Errorf("no ring of buffers: %w", err)
+	}
+	return b.Close()
+}
+
+// supports returns an error that names those of ops that the kernel lacks.
+func (r *Ring) supports(ops []operation) error {
 	p := &probe{}
 	if _, err := register(r.fd, registerProbe, unsafe.Pointer(p), uintptr(len(p.ops))); err != nil {
 		return fmt.Errorf("the kernel does not tell its operations: %w", err)
 	}
 	var missing []string
-	for _, op := range operations {
+	for _, op := range ops {
 		if p.ops[op.opcode].flags&opSupported == 0 {
 			missing = append(missing, op.name)
 		}
@@ -46,11 +60,7 @@ func Probe() error {
 	if len(missing) > 0 {
 		return fmt.Errorf("the kernel lacks the operations %s", strings.Join(missing, ", "))
 	}
-	b, err := r.NewBufferRing(0, 1)
-	if err != nil {
-		return fmt.Errorf("no ring of buffers: %w", err)
-	}
-	return b.Close()
+	return nil
 }
 
 // reason explains why no ring could be made.

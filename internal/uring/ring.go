@@ -53,10 +53,11 @@ type Count struct {
 	Overflows   int64 // enters that found the completion queue full
 }
 
-// control is what the kernel reads at an enter.
+// control is what the kernel reads at an enter and when a file is set.
 type control struct {
 	arg     enterArg
 	timeout timespec
+	fd      int32
 }
 
 // New makes a ring that is not yet enabled, with room for so many submissions

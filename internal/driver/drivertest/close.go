@@ -194,9 +194,9 @@ func descriptorReuse(r *rig) {
 func detachWorks(r *rig) {
 	c, p := r.connect()
 	r.exchange(c, p, "hello")
-	fd := c.fd
 	c.detach()
 	c.isClosed()
+	fd := c.fd
 	if n, err := r.d.TryWrite(fd, []byte("alone")); n != 5 || err != nil {
 		r.t.Fatalf("TryWrite returned %d, %v", n, err)
 	}
@@ -222,7 +222,7 @@ func detachWorks(r *rig) {
 		c.detach()
 		c.isClosed()
 		got = append(got, c.received...)
-		c = r.open(fd)
+		c = r.open(c.fd)
 	}
 	r.same("received", got, want)
 	if err := <-written; err != nil {
@@ -232,10 +232,9 @@ func detachWorks(r *rig) {
 
 func fileOwns(r *rig) {
 	c, p := r.connect()
-	fd := c.fd
 	c.detach()
 	c.isClosed()
-	file, err := r.f.System.File(fd)
+	file, err := r.f.System.File(c.fd)
 	if errors.Is(err, errors.ErrUnsupported) {
 		if err := r.end(p); err != io.EOF {
 			r.t.Errorf("the peer's flow ended with %v, want EOF", err)

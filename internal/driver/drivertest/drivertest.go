@@ -48,6 +48,9 @@ type Fixture struct {
 	// TellsUnsent is true exactly when Unsent must not always return 0.
 	TellsUnsent bool
 
+	// Opaque is true exactly when the driver keeps descriptors elsewhere.
+	Opaque bool
+
 	// SendsFiles is true exactly when TrySendFile must not be unsupported.
 	SendsFiles bool
 }

@@ -245,8 +245,12 @@ func (c *conn) shut(abort bool) {
 func (c *conn) detach() {
 	c.state = detaching
 	c.inside = true
-	c.r.d.Detach(c.id)
+	fd, err := c.r.d.Detach(c.id)
 	c.inside = false
+	if err != nil {
+		c.r.t.Fatalf("Detach: %v", err)
+	}
+	c.fd = fd
 }
 
 // isClosed polls until Closed has come.

@@ -265,8 +265,8 @@ func (r *rig) accept() int {
 func (r *rig) open(fd int) *conn {
 	r.t.Helper()
 	c := r.newConn(open)
-	c.fd = fd
-	if err := r.d.Open(c.id, fd); err != nil {
+	var err error
+	if c.fd, err = r.d.Open(c.id, fd); err != nil {
 		r.t.Fatalf("Open: %v", err)
 	}
 	return c

@@ -214,7 +214,7 @@ func tryWrite(r *rig) {
 		}
 		return nil
 	})
-	if len(want) == 0 || len(want) >= 256<<20 {
+	if (len(want) == 0) != r.f.Opaque || len(want) >= 256<<20 {
 		r.t.Fatalf("TryWrite wrote %d bytes to a peer that does not read", len(want))
 	}
 	r.same("the peer received", r.read(p, len(want)), want)

@@ -129,19 +129,19 @@ func (d *loop) forget(a *acceptor) {
 }
 
 // Open takes an accepted descriptor, or one that was detached.
-func (d *loop) Open(id driver.ID, fd int) error {
+func (d *loop) Open(id driver.ID, fd int) (int, error) {
 	nc, err := d.conn(fd)
 	if err != nil {
-		return err
+		return -1, err
 	}
 	c, err := d.claim(id, open)
 	if err != nil {
 		d.system.remove(fd)
 		nc.Close()
-		return err
+		return -1, err
 	}
 	d.begin(c, fd, nc)
-	return nil
+	return fd, nil
 }
 
 // begin lets c receive from nc.
@@ -245,15 +245,16 @@ func (d *loop) Shut(id driver.ID, abort bool) {
 }
 
 // Detach ends a connection but leaves its descriptor open.
-func (d *loop) Detach(id driver.ID) {
+func (d *loop) Detach(id driver.ID) (int, error) {
 	c := d.find(id, open)
 	if c == nil {
-		return
+		return -1, net.ErrClosed
 	}
 	c.state = detaching
 	d.unhold(c)
 	c.conn.SetReadDeadline(time.Unix(1, 0))
 	d.end(c)
+	return c.fd, nil
 }
 
 // end lets the reader of c end, and Closed follow.

@@ -43,7 +43,7 @@ func (e *ear) Accepted(_ driver.ID, fd int, err error) {
 	if e.hold {
 		return
 	}
-	if err := e.d.Open(1, fd); err != nil {
+	if _, err := e.d.Open(1, fd); err != nil {
 		e.t.Errorf("Open: %v", err)
 	}
 }
@@ -305,7 +305,7 @@ func TestDetachWhilePausedReportsWhatWasRead(t *testing.T) {
 	}
 	e.d.Detach(1)
 	e.until("Closed", func() bool { return e.closed == 1 })
-	if err := e.d.Open(1, e.fds[0]); err != nil {
+	if _, err := e.d.Open(1, e.fds[0]); err != nil {
 		t.Fatal(err)
 	}
 	e.until("all bytes", func() bool { return string(e.received) == "first second" })
@@ -322,7 +322,7 @@ func TestCallsOnWhatIsNotThereAreHarmless(t *testing.T) {
 		t.Errorf("Send: %v", err)
 	}
 	for _, fd := range []int{-1, 99, e.listen} {
-		if err := e.d.Open(1, fd); !errors.Is(err, net.ErrClosed) {
+		if _, err := e.d.Open(1, fd); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("Open(%d): %v", fd, err)
 		}
 		if _, err := e.d.TryWrite(fd, nil); !errors.Is(err, net.ErrClosed) {
@@ -349,7 +349,7 @@ func TestOpenUnderANameInUseClosesTheDescriptor(t *testing.T) {
 	e.hold = true
 	c := e.dial()
 	e.until("Accepted", func() bool { return len(e.fds) == 2 })
-	if err := e.d.Open(1, e.fds[1]); !errors.Is(err, os.ErrExist) {
+	if _, err := e.d.Open(1, e.fds[1]); !errors.Is(err, os.ErrExist) {
 		t.Errorf("Open: %v", err)
 	}
 	if _, err := c.Read(make([]byte, 1)); err != io.EOF {

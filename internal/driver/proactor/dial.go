@@ -42,7 +42,7 @@ func (d *proactor) connected(id driver.ID, r *uring.Completion) {
 		return
 	}
 	delete(d.dials, id)
-	c.state = open
+	c.state, c.fd = open, int32(d.direct(int(c.fd)))
 	d.receive(id, c)
 	d.events.Connected(id, int(c.fd), nil)
 }

@@ -77,6 +77,18 @@ func (d *proactor) Unlisten(l driver.ID) {
 func (d *proactor) unaccept(l driver.ID, ln *listener) error {
 	target := userData(accepting, 0, l)
 	d.ring.Cancel(target, userData(cancelling, 0, 0))
+	d.underWay--
+	return d.finishNow(target, func(r int32) {
+		if r >= 0 {
+			ln.waiting = append(ln.waiting, int(r))
+		}
+	})
+}
+
+// finishNow waits until the operation of target, which does not depend on any
+// peer, has ended, and calls f with its results. What else is reported meanwhile is
+// for the next Poll, or the present one.
+func (d *proactor) finishNow(target uint64, f func(result int32)) error {
 	for ended := false; !ended; {
 		if err := d.ring.Enter(0); err != nil {
 			return err
@@ -86,12 +98,10 @@ func (d *proactor) unaccept(l driver.ID, ln *listener) error {
 				d.backlog = append(d.backlog, c)
 				continue
 			}
-			if ended = !c.More(); c.Result >= 0 {
-				ln.waiting = append(ln.waiting, int(c.Result))
-			}
+			f(c.Result)
+			ended = !c.More()
 		}
 	}
-	d.underWay--
 	return nil
 }
 

@@ -41,6 +41,7 @@ type proactor struct {
 
 	conns     []conn     // by driver.ID
 	listeners []listener // by driver.ID
+	table     *table     // nil unless connections are direct
 	dials     map[driver.ID]net.Addr
 	held      map[driver.ID]*held // what came for connections that are paused
 	underWay  int                 // operations that the kernel will still report
@@ -74,6 +75,7 @@ const (
 	sending
 	cancelling
 	waking
+	installing
 )
 
 // userData is what the kernel hands back: the operation, and whose it is.
@@ -265,7 +267,7 @@ func (d *proactor) Close() error {
 	}
 	for i := range d.conns {
 		c := &d.conns[i]
-		if c.state != free && c.fd >= 0 && c.flow&detached == 0 {
+		if c.state != free && c.fd >= 0 && c.fd&uring.Fixed == 0 && c.flow&detached == 0 {
 			errs = append(errs, sock.Close(int(c.fd), c.flow&aborted != 0))
 		}
 	}
@@ -274,6 +276,9 @@ func (d *proactor) Close() error {
 	}
 	for _, ln := range d.listeners {
 		errs = append(errs, closeAll(ln.waiting))
+	}
+	if d.table != nil {
+		errs = append(errs, d.ring.CloseFiles())
 	}
 	errs = append(errs, d.buffers.Close(), d.ring.Close())
 	for _, b := range d.blocks {

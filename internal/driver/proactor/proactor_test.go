@@ -43,6 +43,19 @@ func TestContractWithoutWakesByTheRing(t *testing.T) {
 	})
 }
 
+// TestContractOfDirectDescriptors runs the suite with connections that are files
+// of the ring.
+func TestContractOfDirectDescriptors(t *testing.T) {
+	if err := Direct().Probe(); err != nil {
+		t.Skip(err)
+	}
+	drivertest.Run(t, func(t *testing.T) drivertest.Fixture {
+		f := drivertest.Sockets(t, "tcp", Direct())
+		f.Opaque, f.TellsUnsent, f.SendsFiles = true, false, false
+		return f
+	})
+}
+
 // loop is the least that a driver reports to: it accepts, and keeps what comes.
 type loop struct {
 	t        *testing.T
@@ -125,7 +138,7 @@ func (l *loop) connect(addr net.Addr) (driver.ID, net.Conn) {
 	l.until("a connection", func() bool { return len(l.fds) > 0 })
 	id := l.next
 	l.next++
-	if err := l.d.Open(id, l.fds[0]); err != nil {
+	if _, err := l.d.Open(id, l.fds[0]); err != nil {
 		l.t.Fatal(err)
 	}
 	l.fds = l.fds[1:]

@@ -5,6 +5,7 @@ package proactor
 import (
 	"github.com/sluice-go/sluice/internal/driver"
 	"github.com/sluice-go/sluice/internal/sock"
+	"github.com/sluice-go/sluice/internal/uring"
 )
 
 // report is what the next Poll has to say about a connection, if it is still
@@ -31,13 +32,18 @@ func (d *proactor) Shut(id driver.ID, abort bool) {
 
 // Detach implements driver.Driver. What the kernel has received is reported
 // before Closed.
-func (d *proactor) Detach(id driver.ID) {
+func (d *proactor) Detach(id driver.ID) (int, error) {
 	c := d.must(id, open)
 	if c.underWay&send != 0 {
 		panic("proactor: Detach while a Send is unanswered")
 	}
+	fd, err := d.descriptor(c)
+	if err != nil {
+		return -1, err
+	}
 	c.flow |= detached
 	d.close(id, c)
+	return fd, nil
 }
 
 // close ends what is under way for c. When that is reported, or in the next
@@ -69,13 +75,20 @@ func (d *proactor) join(id driver.ID, c *conn) {
 // caller's. A descriptor that is closed earlier lives on in the kernel for as
 // long as something is under way, and its peer learns nothing.
 func (d *proactor) letGo(c *conn) {
-	if c.flow&detached != 0 || c.fd < 0 {
-		return
+	var err error
+	switch {
+	case c.fd < 0:
+	case c.fd&uring.Fixed != 0:
+		if c.flow&aborted != 0 {
+			d.withDescriptor(c, func(fd int) { sock.ResetOnClose(fd) })
+		}
+		err = d.table.remove(int(c.fd &^ uring.Fixed))
+	case c.flow&detached == 0:
+		err = sock.Close(int(c.fd), c.flow&aborted != 0)
 	}
-	if err := sock.Close(int(c.fd), c.flow&aborted != 0); err != nil {
+	if c.fd = -1; err != nil {
 		d.fail(err)
 	}
-	c.fd = -1
 }
 
 // gone reports that a connection has ended.

@@ -27,9 +27,10 @@ type piece struct {
 }
 
 // Open implements driver.Driver.
-func (d *proactor) Open(id driver.ID, fd int) error {
-	d.receive(id, d.begin(id, open, fd))
-	return nil
+func (d *proactor) Open(id driver.ID, fd int) (int, error) {
+	c := d.begin(id, open, d.direct(fd))
+	d.receive(id, c)
+	return int(c.fd), nil
 }
 
 // receive begins to receive, if nothing speaks against it.
@@ -249,5 +250,5 @@ func (d *proactor) sent(id driver.ID, r *uring.Completion) {
 // CloseWrite implements driver.Driver.
 func (d *proactor) CloseWrite(id driver.ID) {
 	// It is refused only if the connection is broken, which receiving tells.
-	_ = unix.Shutdown(int(d.must(id, open).fd), unix.SHUT_WR)
+	d.withDescriptor(d.must(id, open), func(fd int) { _ = unix.Shutdown(fd, unix.SHUT_WR) })
 }

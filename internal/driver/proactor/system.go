@@ -31,7 +31,8 @@ type sizes struct {
 type system struct {
 	sock.Descriptors
 	sizes
-	mu sync.Mutex
+	direct bool // see table
+	mu     sync.Mutex
 	// waiting are the connections that the kernel had accepted when a driver
 	// ended listening, by listening descriptor. They wait for the next, as they
 	// would in the kernel's queue.
@@ -43,14 +44,30 @@ func IOUring() driver.System {
 	return newSystem(sizes{submissions: 256, completions: 4096, buffers: 64, bufferSize: 8 << 10})
 }
 
+// Direct returns the same driver, but TCP connections are no descriptors of the
+// process: see table.
+func Direct() driver.System {
+	s := IOUring().(*system)
+	s.direct = true
+	return s
+}
+
 func newSystem(s sizes) *system { return &system{sizes: s, waiting: map[int][]int{}} }
 
 func (s *system) Name() string { return "io_uring" }
 
-// probed is what Probe says, found out once.
-var probed = sync.OnceValue(uring.Probe)
+// What Probe says is found out once.
+var (
+	probed       = sync.OnceValue(uring.Probe)
+	probedDirect = sync.OnceValue(uring.ProbeFiles)
+)
 
-func (s *system) Probe() error { return probed() }
+func (s *system) Probe() error {
+	if s.direct {
+		return probedDirect()
+	}
+	return probed()
+}
 
 func (s *system) New(h driver.Events, pool *buffer.Pool) (driver.Driver, error) {
 	ring, err := uring.New(s.submissions, s.completions)
@@ -70,6 +87,11 @@ func (s *system) New(h driver.Events, pool *buffer.Pool) (driver.Driver, error) 
 		d.provide(i)
 	}
 	d.buffers.Publish()
+	if s.direct {
+		if d.table, err = newTable(ring); err != nil {
+			return nil, errors.Join(err, d.Close())
+		}
+	}
 	return d, nil
 }
 

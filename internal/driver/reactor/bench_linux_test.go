@@ -50,7 +50,7 @@ func BenchmarkEcho(b *testing.B) {
 			peers := make([]int, conns)
 			for i := range peers {
 				here, there := loopback(b)
-				if err := r.Open(driver.ID(i), here); err != nil {
+				if _, err := r.Open(driver.ID(i), here); err != nil {
 					b.Fatal(err)
 				}
 				peers[i] = there

@@ -63,7 +63,7 @@ func tcpPair(t *testing.T) (peer, fd int) {
 func openTCP(t *testing.T, r *reactor) (peer int) {
 	t.Helper()
 	peer, fd := tcpPair(t)
-	if err := r.Open(0, fd); err != nil {
+	if _, err := r.Open(0, fd); err != nil {
 		t.Fatal(err)
 	}
 	return peer
@@ -171,7 +171,7 @@ func TestBytesBehindUrgentDataArrive(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := r.Open(0, fd); err != nil { // all of it has come: no new event will help
+	if _, err := r.Open(0, fd); err != nil { // all of it has come: no new event will help
 		t.Fatal(err)
 	}
 	for range 4 {

@@ -94,7 +94,7 @@ func pair(t testing.TB, r *reactor, id driver.ID) (peer int) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { unix.Close(fds[1]) })
-	if err := r.Open(id, fds[0]); err != nil {
+	if _, err := r.Open(id, fds[0]); err != nil {
 		t.Fatal(err)
 	}
 	return fds[1]
@@ -329,7 +329,7 @@ func TestRefusedRegistrationIsReported(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Open(1, other); err != errRefused {
+	if _, err := r.Open(1, other); err != errRefused {
 		t.Errorf("Open returned %v", err)
 	}
 	if err := unix.Close(other); err != unix.EBADF {

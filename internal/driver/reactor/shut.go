@@ -41,10 +41,11 @@ func (r *reactor) Shut(id driver.ID, abort bool) {
 
 // Detach implements driver.Driver. Nothing was taken from the kernel that
 // was not reported at once.
-func (r *reactor) Detach(id driver.ID) {
+func (r *reactor) Detach(id driver.ID) (int, error) {
 	c := r.must(id, open)
-	r.end(c, closing)
+	fd := r.end(c, closing)
 	r.reports = append(r.reports, report{id: id, generation: c.generation})
+	return fd, nil
 }
 
 // close closes a descriptor, which cannot fail unless it is not ours.

@@ -13,7 +13,7 @@ import (
 )
 
 // Open implements driver.Driver.
-func (r *reactor) Open(id driver.ID, fd int) error {
+func (r *reactor) Open(id driver.ID, fd int) (int, error) {
 	c := r.begin(id, open, fd)
 	if sock.Local(fd) {
 		c.flow = local
@@ -21,9 +21,9 @@ func (r *reactor) Open(id driver.ID, fd int) error {
 	if err := r.await(id, c, readable); err != nil {
 		r.end(c, free)
 		r.close(fd, false)
-		return err
+		return -1, err
 	}
-	return nil
+	return fd, nil
 }
 
 // Pause implements driver.Driver. The descriptor may stay registered: only if

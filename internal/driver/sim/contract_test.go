@@ -349,7 +349,7 @@ func TestFileClosesADescriptorThatNoDriverHolds(t *testing.T) {
 		e.poll()
 		fd := e.accepted[0]
 		if opened {
-			if err := e.d.Open(1, fd); err != nil {
+			if _, err := e.d.Open(1, fd); err != nil {
 				t.Fatal(err)
 			}
 			e.d.Detach(1)
@@ -377,7 +377,7 @@ func TestADetachedDescriptorMayBeOpenedElsewhere(t *testing.T) {
 	e.d.Detach(1)
 	e.poll()
 	other := e.another()
-	if err := other.Open(1, fd); err != nil {
+	if _, err := other.Open(1, fd); err != nil {
 		t.Fatal(err)
 	}
 	write(t, p, "hello")
@@ -439,7 +439,7 @@ func TestASlotUsedAgainKeepsNothingOfItsPast(t *testing.T) {
 	for len(other.accepted) == 0 {
 		other.d.Poll(0)
 	}
-	if err := other.d.Open(1, other.accepted[0]); err != nil {
+	if _, err := other.d.Open(1, other.accepted[0]); err != nil {
 		t.Fatal(err)
 	}
 	write(t, p, "for the second")
@@ -465,7 +465,7 @@ func TestASlotUsedAgainKeepsNothingOfItsPast(t *testing.T) {
 	for range 20 {
 		other.d.Poll(0)
 	}
-	if err := e.d.Open(1, other.accepted[0]); err != nil {
+	if _, err := e.d.Open(1, other.accepted[0]); err != nil {
 		t.Fatal(err)
 	}
 	write(t, p, "for whoever has it")

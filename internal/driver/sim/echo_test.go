@@ -115,7 +115,7 @@ func (l *echoLoop) Accepted(id driver.ID, fd int, err error) {
 	if k := len(to.free); k > 0 {
 		c, to.free = to.free[k-1], to.free[:k-1]
 	}
-	if err := to.d.Open(c, fd); err != nil {
+	if _, err := to.d.Open(c, fd); err != nil {
 		to.free = append(to.free, c)
 		if to.conns[c] == nil {
 			to.conns[c] = &echoConn{closed: true}

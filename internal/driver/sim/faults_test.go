@@ -118,7 +118,7 @@ func (e *ear) connect(id driver.ID) (*sim.Peer, int) {
 	}
 	e.poll()
 	fd := e.accepted[len(e.accepted)-1]
-	if err := e.d.Open(id, fd); err != nil {
+	if _, err := e.d.Open(id, fd); err != nil {
 		e.t.Fatal(err)
 	}
 	return p, fd
@@ -347,7 +347,7 @@ func TestOpeningFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	e.poll()
-	if err := e.d.Open(1, e.accepted[0]); !errors.Is(err, syscall.ENOMEM) {
+	if _, err := e.d.Open(1, e.accepted[0]); !errors.Is(err, syscall.ENOMEM) {
 		t.Errorf("Open: %v", err)
 	}
 	if n := e.net.Descriptors(); n != 1 {

@@ -154,19 +154,19 @@ func (d *loop) Unlisten(l driver.ID) {
 }
 
 // Open takes an accepted descriptor, or one that was detached.
-func (d *loop) Open(id driver.ID, fd int) error {
+func (d *loop) Open(id driver.ID, fd int) (int, error) {
 	d.enter("Open")
 	n := d.net
 	defer n.mu.Unlock()
 	i := n.descriptors.end(fd)
 	if i == 0 {
 		d.violate("Open: descriptor %d is no open connection", fd)
-		return os.NewSyscallError("open", syscall.EBADF)
+		return -1, os.NewSyscallError("open", syscall.EBADF)
 	}
 	e := n.ends.at(i)
 	if e.state != accepted && e.state != detached {
 		d.violate("Open: descriptor %d is a driver's already", fd)
-		return os.NewSyscallError("open", syscall.EEXIST)
+		return -1, os.NewSyscallError("open", syscall.EEXIST)
 	}
 	err := syscall.Errno(0)
 	if !d.claim(id, "Open") {
@@ -176,11 +176,11 @@ func (d *loop) Open(id driver.ID, fd int) error {
 	}
 	if err != 0 {
 		n.close(i, false)
-		return os.NewSyscallError("open", err)
+		return -1, os.NewSyscallError("open", err)
 	}
 	d.hold(id, i, open)
 	n.touch(i)
-	return nil
+	return fd, nil
 }
 
 // hold makes i the connection id of d.
@@ -292,13 +292,13 @@ func (d *loop) leave(i uint32) {
 
 // Detach ends a connection but leaves its descriptor open. Its caller may
 // Open it again or Take it.
-func (d *loop) Detach(id driver.ID) {
+func (d *loop) Detach(id driver.ID) (int, error) {
 	d.enter("Detach")
 	n := d.net
 	defer n.mu.Unlock()
 	i := d.find(id, "Detach", false)
 	if i == 0 {
-		return
+		return -1, os.NewSyscallError("detach", syscall.EBADF)
 	}
 	e := n.ends.at(i)
 	if e.is(sending) {
@@ -307,6 +307,7 @@ func (d *loop) Detach(id driver.ID) {
 	}
 	e.state = detaching
 	n.touch(i)
+	return int(e.fd), nil
 }
 
 // Wake ends the Poll in progress or else the next one.

@@ -34,7 +34,7 @@ func TestAMillionIdleConnections(t *testing.T) {
 		e.d.Poll(0)
 	}
 	for i, fd := range e.accepted {
-		if err := e.d.Open(driver.ID(i), fd); err != nil {
+		if _, err := e.d.Open(driver.ID(i), fd); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -196,7 +196,7 @@ func TestDialReachesPeersAndOwnListeners(t *testing.T) {
 		t.Fatalf("TryAccept: %v, %v", p, err)
 	}
 	write(t, p, "from outside")
-	if err := e.d.Open(3, e.accepted[0]); err != nil {
+	if _, err := e.d.Open(3, e.accepted[0]); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := e.d.Send(2, [][]byte{[]byte("from inside")}); err != nil {
