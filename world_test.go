@@ -49,25 +49,17 @@ type peer interface {
 // eachWorld runs a test on every driver that this machine can run, over TCP
 // and, on the real ones, over Unix sockets.
 func eachWorld(t *testing.T, test func(t *testing.T, w *world)) {
-	all := map[string]driver.System{}
 	for _, sys := range systems() {
-		all[sys.Name()] = sys
+		for _, network := range []string{"tcp", "unix"} {
+			t.Run(sys.Name()+"/"+network, func(t *testing.T) { test(t, realWorld(t, sys, network)) })
+		}
 	}
 	if sys := directSystem(); sys != nil {
-		all[sys.Name()+"-direct"] = sys
-	}
-	for name, sys := range all {
-		for _, network := range []string{"tcp", "unix"} {
-			if name != sys.Name() && network == "unix" {
-				continue // only TCP is direct
-			}
-			t.Run(name+"/"+network, func(t *testing.T) {
-				if err := sys.Probe(); err != nil {
-					t.Skip(err)
-				}
-				test(t, realWorld(t, name, sys, network))
-			})
-		}
+		t.Run(sys.Name()+"-direct/tcp", func(t *testing.T) { // only TCP is direct
+			w := realWorld(t, sys, "tcp")
+			w.real = false
+			test(t, w)
+		})
 	}
 	t.Run("sim/tcp", func(t *testing.T) {
 		test(t, simWorld(t, sim.Config{Live: true, Seed: 1}))
@@ -79,9 +71,11 @@ func eachWorld(t *testing.T, test func(t *testing.T, w *world)) {
 	})
 }
 
-func realWorld(t *testing.T, name string, sys driver.System, network string) *world {
-	w := &world{name: name, sys: sys, network: network, address: "127.0.0.1:0"}
-	w.real = name == sys.Name() && name != "portable"
+func realWorld(t *testing.T, sys driver.System, network string) *world {
+	if err := sys.Probe(); err != nil {
+		t.Skip(err)
+	}
+	w := &world{name: sys.Name(), sys: sys, network: network, address: "127.0.0.1:0", real: sys.Name() != "portable"}
 	if network == "unix" {
 		dir, err := os.MkdirTemp("", "sluice")
 		if err != nil {
