@@ -27,7 +27,7 @@ type Config struct {
 	// for longer than it takes to open the connection. It needs the driver
 	// "io_uring" and Linux 6.8. SetNoDelay and SetKeepAlive then fail, Detach
 	// takes a descriptor, a write from another goroutine always wakes the loop,
-	// and Close knows of a peer only what it has sent.
+	// and Close waits for every peer's end as it does for that of a slow one.
 	DirectDescriptors bool
 
 	// Accept says who accepts connections.

@@ -267,53 +267,57 @@ func (e *Engine) jobPanicked(v any, stack []byte) {
 // closeAll closes or aborts every connection of the loop and takes no more.
 func (l *eventLoop) closeAll(abort bool) {
 	l.stopping = true
+	l.eachSlot(func(ch *chunk, i uint32, s *slot) {
+		switch {
+		case s.state == stateShut:
+			s.mu.Unlock()
+			return
+		case abort || s.state == stateDialing:
+			ch.conn(i).markAborted(s, ErrEngineClosed)
+		default:
+			s.flags |= flagShutdown
+		}
+		l.settle(ch, i, s)
+	})
+}
+
+// abandon ends every connection of a loop whose driver has failed, and closes the
+// driver when none of them uses its descriptor any more and before any of them gives
+// back memory that it may still send.
+func (l *eventLoop) abandon(err error) {
+	l.stopping = true
+	l.eachSlot(func(ch *chunk, i uint32, s *slot) {
+		for s.flags&flagFile != 0 { // until it has returned, the driver must not close the descriptor
+			s.mu.Unlock()
+			time.Sleep(time.Millisecond)
+			s.mu.Lock()
+		}
+		ch.conn(i).act().end(err)
+		l.tellView(ch, i, s)
+		l.leaving(ch, i, s)
+		l.hangup(ch, i, s)
+		s.mu.Unlock()
+	})
+	l.closeDriver()
+	l.eachSlot(func(ch *chunk, i uint32, s *slot) {
+		s.mu.Unlock()
+		l.finish(ch, i)
+	})
+}
+
+// eachSlot calls fn, which unlocks it, with every slot in use.
+func (l *eventLoop) eachSlot(fn func(ch *chunk, i uint32, s *slot)) {
 	for _, ch := range l.chunks {
 		if ch == nil {
 			continue
 		}
 		for i := range uint32(chunkSize) {
 			s := &ch.slots[i]
-			s.mu.Lock()
-			switch {
-			case s.state == stateFree || s.state == stateShut:
+			if s.mu.Lock(); s.state == stateFree {
 				s.mu.Unlock()
 				continue
-			case abort || s.state == stateDialing:
-				ch.conn(i).markAborted(s, ErrEngineClosed)
-			default:
-				s.flags |= flagShutdown
 			}
-			l.settle(ch, i, s)
-		}
-	}
-}
-
-// abandon ends every connection of a loop whose driver has failed.
-func (l *eventLoop) abandon(err error) {
-	l.stopping = true
-	for _, ch := range l.chunks {
-		for i := range uint32(chunkSize) {
-			if ch == nil {
-				break
-			}
-			s := &ch.slots[i]
-			s.mu.Lock()
-			for s.flags&flagFile != 0 { // until it has returned, the driver must not close the descriptor
-				s.mu.Unlock()
-				time.Sleep(time.Millisecond)
-				s.mu.Lock()
-			}
-			free := s.state == stateFree
-			if !free {
-				ch.conn(i).act().end(err)
-				l.tellView(ch, i, s)
-				l.leaving(ch, i, s)
-				l.hangup(ch, i, s)
-			}
-			s.mu.Unlock()
-			if !free {
-				l.finish(ch, i)
-			}
+			fn(ch, i, s)
 		}
 	}
 }

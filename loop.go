@@ -122,7 +122,7 @@ func newLoop(e *Engine, index int) (*eventLoop, error) {
 // run is the loop: it serves until it is told to stop and its last
 // connection is gone.
 func (l *eventLoop) run() {
-	finished := false
+	finished, failed := false, false
 	defer func() {
 		if v := recover(); v != nil {
 			panic(v) // the engine's own bug
@@ -138,13 +138,14 @@ func (l *eventLoop) run() {
 			l.log().Error("sluice: the loop cannot go on", "loop", l.index, "driver", l.eng.sys.Name(), "err", err)
 			l.eng.fail(err)
 			l.abandon(err)
+			failed = true
 			break
 		}
 	}
 	finished = true
 	l.view.Close()
-	if err := l.drv.Close(); err != nil {
-		l.log().Error("sluice: closing the driver", "loop", l.index, "err", err)
+	if !failed {
+		l.closeDriver()
 	}
 	l.publish()
 	l.began.Store(atRest)
@@ -152,6 +153,12 @@ func (l *eventLoop) run() {
 	l.drain()
 	l.discard()
 	close(l.done)
+}
+
+func (l *eventLoop) closeDriver() {
+	if err := l.drv.Close(); err != nil {
+		l.log().Error("sluice: closing the driver", "loop", l.index, "err", err)
+	}
 }
 
 // drain calls the functions that came too late for the loop, which find it

@@ -139,6 +139,8 @@ func (l *eventLoop) Sent(id driver.ID, n int, err error) {
 	case err != nil:
 		l.broken(ch, i, s, err)
 		return
+	case s.state == stateClosing && s.pending > 0:
+		s.flags |= flagSlow
 	}
 	l.settle(ch, i, s)
 }

@@ -183,9 +183,6 @@ func (l *eventLoop) flush(ch *chunk, i uint32, s *slot) bool {
 		return false
 	case n < total:
 		s.flags |= flagSending
-		if s.state == stateClosing {
-			s.flags |= flagSlow
-		}
 	case s.pending > 0: // more pieces than one Send has room for: next pass
 		l.again(ch, i, s)
 	}
@@ -253,13 +250,10 @@ func (l *eventLoop) beginClose(ch *chunk, i uint32, cause error) {
 		a.lastEnd = s.writeEnd
 	}
 	if s.pending > 0 {
-		a.left = int(s.pending) + l.drv.Unsent(int(s.fd))
+		a.left = int(s.pending) + max(l.drv.Unsent(int(s.fd)), 0)
 	}
 	s.writeEnd = min(l.deadline(l.eng.cfg.LingerTimeout), a.lastEnd)
 	s.readEnd = 0
-	if s.flags&flagSending != 0 {
-		s.flags |= flagSlow
-	}
 	s.want |= wantTimer
 }
 

@@ -144,7 +144,7 @@ type Counters struct {
 // Sockets is what any goroutine may do with a descriptor of this System, as
 // long as the caller keeps it from being closed meanwhile. With one that a driver
 // keeps elsewhere (see Driver.Open) less is possible: TryWrite writes nothing,
-// Unsent is 0, and the error of TrySendFile and of setting options is
+// Unsent is -1, and the error of TrySendFile and of setting options is
 // errors.ErrUnsupported.
 type Sockets interface {
 	// TryWrite writes what fits at once and never blocks: 0, nil if nothing

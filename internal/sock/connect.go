@@ -76,17 +76,12 @@ func AcceptError(fd int, err error) error {
 	return &net.OpError{Op: "accept", Net: network, Source: addr, Err: os.NewSyscallError("accept", err)}
 }
 
-// ResetOnClose makes the last close of a TCP socket a reset.
-func ResetOnClose(fd int) {
-	// It can only fail on what is no socket, and close will say so.
-	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
-}
-
 // Close closes fd. With abort, a TCP peer sees a reset and what was not yet
 // delivered is dropped; Unix sockets know no reset.
 func Close(fd int, abort bool) error {
 	if abort {
-		ResetOnClose(fd)
+		// It can only fail on what is no socket, and close will say so.
+		_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 	}
 	if err := unix.Close(fd); err != nil && err != unix.EINTR {
 		return os.NewSyscallError("close", err)

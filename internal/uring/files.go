@@ -3,6 +3,8 @@
 package uring
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"unsafe"
 
@@ -47,7 +49,15 @@ func ProbeFiles() error {
 		return err
 	}
 	defer r.Close()
-	return r.supports([]operation{{opFdInstall, "FIXED_FD_INSTALL, which is of Linux 6.8"}})
+	if err := r.supports([]operation{{opFdInstall, "FIXED_FD_INSTALL"}}); err != nil {
+		return err
+	}
+	// Before 6.13 a file that is closed remains until what was under way on all
+	// others then has ended. Wakes are of the same release.
+	if err := r.Wake(0); errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("files of a ring that close at once need Linux 6.13 or newer, this is %s", release())
+	}
+	return nil
 }
 
 // FilesMax is how many files a ring may have: RLIMIT_NOFILE of them, and no more

@@ -148,7 +148,9 @@ const (
 	opAsyncCancel = 14
 	opSend        = 26
 	opRecv        = 27
+	opShutdown    = 34
 	opMsgRing     = 40
+	opUringCmd    = 46
 	opFdInstall   = 54
 
 	opSupported = 1 // in probeOp.flags
@@ -161,7 +163,9 @@ const (
 	// submission.ioprio
 	acceptMultishot = 1 << 0
 	recvMultishot   = 1 << 1
-	recvPollFirst   = 1 << 0
+
+	// submission.off of opUringCmd on a socket
+	socketSetsockopt = 3
 
 	// submission.len of opPollAdd
 	pollMultishot = 1 << 0
@@ -213,6 +217,7 @@ const (
 	registerEnableRings = 12
 	registerFiles2      = 13
 	registerRingFds     = 20
+	unregisterRingFds   = 21
 	registerPbufRing    = 22
 	unregisterPbufRing  = 23
 	registerSendMsgRing = 31

@@ -45,9 +45,9 @@ func (r *Ring) Receive(fd int, group uint16, userData uint64) {
 	s.bufGroup = group
 }
 
-// Send sends bufs, at most PiecesMax and not empty, or the first of them, on fd.
-// The result is how many bytes went; what they consist of must stay as it is
-// until then, and reachable: the garbage collector does not know of it.
+// Send sends bufs, one to PiecesMax of them, in order on fd. The result is how
+// many bytes went, of the first or of all. Until then the bytes must stay as they
+// are, and reachable: the garbage collector does not know of it.
 func (r *Ring) Send(fd int, bufs [][]byte, userData uint64) {
 	if len(bufs) == 1 {
 		p := bufs[0][:min(len(bufs[0]), math.MaxInt32)]
@@ -123,6 +123,26 @@ func (r *Ring) CancelAll(userData uint64) {
 	s.opcode, s.fd, s.userData = opAsyncCancel, -1, userData
 	s.flags = sqeCqeSkipSuccess
 	s.opFlags = cancelAll | cancelAny
+}
+
+// CloseWrite ends the sending direction of socket fd (Linux 5.11).
+func (r *Ring) CloseWrite(fd int, userData uint64) {
+	s := r.next()
+	s.opcode, s.userData = opShutdown, userData
+	s.on(fd)
+	s.len = unix.SHUT_WR
+}
+
+// ResetOnClose makes the last close of TCP socket fd a reset (Linux 6.7).
+func (r *Ring) ResetOnClose(fd int, userData uint64) {
+	r.control.linger = unix.Linger{Onoff: 1}
+	s := r.next()
+	s.opcode, s.userData = opUringCmd, userData
+	s.on(fd)
+	s.off = socketSetsockopt
+	s.addr = unix.SOL_SOCKET | unix.SO_LINGER<<32
+	s.fileIndex = uint32(unsafe.Sizeof(r.control.linger))
+	s.addr3 = uint64(uintptr(unsafe.Pointer(&r.control.linger)))
 }
 
 // Install makes a descriptor of the process of fd, a file of the ring, which

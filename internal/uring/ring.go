@@ -29,14 +29,14 @@ type Ring struct {
 	rings, sqMem, shared []byte // mappings
 
 	// The kernel writes sqHead, sqFlags and cqTail, we write the others.
-	sqHead, sqTail, sqFlags, cqHead, cqTail, cqOverflow *uint32
+	sqHead, sqTail, sqFlags, cqHead, cqTail *uint32
 
 	sqes []submission
 	cqes []Completion
 
 	tail    uint32 // of the submissions, of which the kernel sees sqTail
 	head    uint32 // of the completions, of which the kernel sees cqHead
-	taken   uint32 // of sqHead, when it was last looked at
+	seen    uint32 // sqHead, when it was last looked at
 	control *control
 	scratch []byte // of shared
 	used    int    // of scratch
@@ -58,6 +58,7 @@ type control struct {
 	arg     enterArg
 	timeout timespec
 	fd      int32
+	linger  unix.Linger
 }
 
 // New makes a ring that is not yet enabled, with room for so many submissions
@@ -113,7 +114,7 @@ func (r *Ring) mmap(p *params) error {
 	}
 	word := func(offset uint32) *uint32 { return (*uint32)(unsafe.Pointer(&r.rings[offset])) }
 	r.sqHead, r.sqTail, r.sqFlags = word(p.sqOff.head), word(p.sqOff.tail), word(p.sqOff.flags)
-	r.cqHead, r.cqTail, r.cqOverflow = word(p.cqOff.head), word(p.cqOff.tail), word(p.cqOff.overflow)
+	r.cqHead, r.cqTail = word(p.cqOff.head), word(p.cqOff.tail)
 	r.sqes = unsafe.Slice((*submission)(unsafe.Pointer(&r.sqMem[0])), p.sqEntries)
 	r.cqes = unsafe.Slice((*Completion)(unsafe.Pointer(&r.rings[p.cqOff.cqes])), p.cqEntries)
 	r.control = (*control)(unsafe.Pointer(&r.shared[0]))
@@ -151,10 +152,15 @@ func (r *Ring) Enable() error {
 	return nil
 }
 
-// Close gives the ring back. No operation may be under way that the kernel
-// would write memory for: it ends them only later.
+// Close gives the ring back, on the thread that enabled it. No operation may be
+// under way that the kernel would write memory for: it ends them only later.
 func (r *Ring) Close() error {
 	var errs []error
+	if r.flags&enterRegistered != 0 { // it would keep the ring
+		u := &ringFdUpdate{offset: uint32(r.enterFd)}
+		_, err := register(r.fd, unregisterRingFds, unsafe.Pointer(u), 1)
+		errs = append(errs, os.NewSyscallError("io_uring_register IORING_UNREGISTER_RING_FDS", err))
+	}
 	for _, m := range [][]byte{r.rings, r.sqMem, r.shared} {
 		if m != nil {
 			errs = append(errs, os.NewSyscallError("munmap", unix.Munmap(m)))
@@ -168,8 +174,8 @@ func (r *Ring) Close() error {
 // next returns a cleared submission, which the next Submit or Enter hands to
 // the kernel. If there is no room, it hands over the others at once.
 func (r *Ring) next() *submission {
-	if r.tail-r.taken == uint32(len(r.sqes)) {
-		if r.taken = atomic.LoadUint32(r.sqHead); r.tail-r.taken == uint32(len(r.sqes)) {
+	if r.tail-r.seen == uint32(len(r.sqes)) {
+		if r.seen = atomic.LoadUint32(r.sqHead); r.tail-r.seen == uint32(len(r.sqes)) {
 			r.mustSubmit()
 		}
 	}
@@ -181,8 +187,8 @@ func (r *Ring) next() *submission {
 
 // unsubmitted returns how many submissions the kernel has not taken.
 func (r *Ring) unsubmitted() uint32 {
-	r.taken = atomic.LoadUint32(r.sqHead)
-	return r.tail - r.taken
+	r.seen = atomic.LoadUint32(r.sqHead)
+	return r.tail - r.seen
 }
 
 // publish shows the kernel what was prepared and which completions were taken.

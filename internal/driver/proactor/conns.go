@@ -37,6 +37,7 @@ const (
 	receive
 	send
 	unreceive // with receive: it was told to end
+	end       // of the sending direction
 )
 
 // flow says what stops the flow of Received, and how the connection is to end.
@@ -50,6 +51,7 @@ const (
 	holding                   // there is something in held
 	detached                  // Detach was called
 	aborted                   // Shut was called with abort
+	resumed                   // with holding: report delivers it
 )
 
 // must returns the connection id, which must be in the state s.

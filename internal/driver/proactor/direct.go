@@ -24,12 +24,17 @@ import (
 // full, connections remain descriptors.
 type table struct {
 	ring  *uring.Ring
-	free  []int32 // numbers of empty places
-	addrs []addrs // by number; for all goroutines that keep the connection open
+	size  int
+	used  int             // how many places were ever used
+	free  []int32         // those of them that are empty
+	addrs []*[chunk]addrs // by number; for all goroutines that keep the connection open
 }
 
 // addrs are a connection's addresses, for which there is nobody to ask later.
 type addrs struct{ local, remote netip.AddrPort }
+
+// chunk is for how many connections addresses find room at a time.
+const chunk = 1024
 
 func newTable(ring *uring.Ring) (*table, error) {
 	n, err := uring.FilesMax()
@@ -39,36 +44,42 @@ func newTable(ring *uring.Ring) (*table, error) {
 	if err := ring.MakeFiles(n); err != nil {
 		return nil, err
 	}
-	t := &table{ring: ring, addrs: make([]addrs, n)}
-	for i := n - 1; i >= 0; i-- {
-		t.free = append(t.free, int32(i))
-	}
-	return t, nil
+	return &table{ring: ring, size: n, addrs: make([]*[chunk]addrs, (n+chunk-1)/chunk)}, nil
 }
 
 // add moves fd to the table and returns its number there, or fd if it stays
 // where it is.
 func (t *table) add(fd int) int {
 	local, ok := (sock.Sockets{}).LocalAddr(fd).(*net.TCPAddr)
-	if !ok || len(t.free) == 0 {
+	if !ok || len(t.free) == 0 && t.used == t.size {
 		return fd
+	}
+	if len(t.free) == 0 {
+		t.free = append(t.free, int32(t.used))
+		t.used++
 	}
 	i := int(t.free[len(t.free)-1])
 	if t.ring.SetFile(i, fd) != nil {
 		return fd // no memory for it, most likely
 	}
 	t.free = t.free[:len(t.free)-1]
-	t.addrs[i] = addrs{local: local.AddrPort()}
-	if remote, ok := (sock.Sockets{}).RemoteAddr(fd).(*net.TCPAddr); ok {
-		t.addrs[i].remote = remote.AddrPort()
+	if t.addrs[i/chunk] == nil {
+		t.addrs[i/chunk] = new([chunk]addrs)
 	}
+	a := addrs{local: local.AddrPort()}
+	if remote, ok := (sock.Sockets{}).RemoteAddr(fd).(*net.TCPAddr); ok {
+		a.remote = remote.AddrPort()
+	}
+	*t.at(i) = a
 	unix.Close(fd)
 	return i | uring.Fixed
 }
 
+// at returns where the addresses of file i lie.
+func (t *table) at(i int) *addrs { return &t.addrs[i/chunk][i%chunk] }
+
 // remove closes file i.
 func (t *table) remove(i int) error {
-	t.addrs[i] = addrs{}
 	t.free = append(t.free, int32(i))
 	return t.ring.SetFile(i, -1)
 }
@@ -97,18 +108,6 @@ func (d *proactor) descriptor(c *conn) (int, error) {
 	return int(result), nil
 }
 
-// withDescriptor calls f with a descriptor of c. If there is none to be had, it
-// leaves it.
-func (d *proactor) withDescriptor(c *conn, f func(fd int)) {
-	fd, err := d.descriptor(c)
-	if err != nil {
-		return
-	}
-	if f(fd); fd != int(c.fd) {
-		unix.Close(fd)
-	}
-}
-
 // errDirect says what cannot be done.
 var errDirect = errors.New("the options of a direct descriptor cannot be changed; Config sets them for all connections")
 
@@ -131,7 +130,7 @@ func (d *proactor) TrySendFile(fd int, f *os.File, off int64, n int) (int, error
 // Unsent implements driver.Sockets.
 func (d *proactor) Unsent(fd int) int {
 	if fd&uring.Fixed != 0 {
-		return 0
+		return -1
 	}
 	return d.Sockets.Unsent(fd)
 }
@@ -139,7 +138,7 @@ func (d *proactor) Unsent(fd int) int {
 // LocalAddr implements driver.Sockets.
 func (d *proactor) LocalAddr(fd int) net.Addr {
 	if fd&uring.Fixed != 0 {
-		return net.TCPAddrFromAddrPort(d.table.addrs[fd&^uring.Fixed].local)
+		return net.TCPAddrFromAddrPort(d.table.at(fd &^ uring.Fixed).local)
 	}
 	return d.Sockets.LocalAddr(fd)
 }
@@ -147,7 +146,7 @@ func (d *proactor) LocalAddr(fd int) net.Addr {
 // RemoteAddr implements driver.Sockets.
 func (d *proactor) RemoteAddr(fd int) net.Addr {
 	if fd&uring.Fixed != 0 {
-		remote := d.table.addrs[fd&^uring.Fixed].remote
+		remote := d.table.at(fd &^ uring.Fixed).remote
 		if !remote.IsValid() {
 			return nil // it had gone before it was opened
 		}

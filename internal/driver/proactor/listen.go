@@ -3,6 +3,9 @@
 package proactor
 
 import (
+	"runtime"
+	"slices"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/sluice-go/sluice/internal/driver"
@@ -77,29 +80,42 @@ func (d *proactor) Unlisten(l driver.ID) {
 func (d *proactor) unaccept(l driver.ID, ln *listener) error {
 	target := userData(accepting, 0, l)
 	d.ring.Cancel(target, userData(cancelling, 0, 0))
-	d.underWay--
-	return d.finishNow(target, func(r int32) {
+	err := d.finishNow(target, func(r int32) {
 		if r >= 0 {
 			ln.waiting = append(ln.waiting, int(r))
 		}
 	})
+	if err == nil {
+		d.underWay--
+	}
+	return err
 }
 
 // finishNow waits until the operation of target, which does not depend on any
 // peer, has ended, and calls f with its results. What else is reported meanwhile is
 // for the next Poll, or the present one.
 func (d *proactor) finishNow(target uint64, f func(result int32)) error {
-	for ended := false; !ended; {
+	ended := false
+	take := func(c uring.Completion) bool {
+		if c.UserData != target {
+			return false
+		}
+		f(c.Result)
+		ended = !c.More()
+		return true
+	}
+	d.backlog, d.taken = slices.DeleteFunc(d.backlog[d.taken:], take), 0
+	for !ended {
 		if err := d.ring.Enter(0); err != nil {
 			return err
 		}
 		for c, ok := d.ring.Next(); ok; c, ok = d.ring.Next() {
-			if c.UserData != target {
+			if !take(c) {
 				d.backlog = append(d.backlog, c)
-				continue
 			}
-			f(c.Result)
-			ended = !c.More()
+		}
+		if !ended {
+			runtime.Gosched() // the kernel needs memory, or another processor
 		}
 	}
 	return nil

@@ -75,7 +75,9 @@ const (
 	sending
 	cancelling
 	waking
-	installing
+	ending     // of the sending direction
+	installing // a descriptor, while the driver waits for it
+	resetting  // likewise
 )
 
 // userData is what the kernel hands back: the operation, and whose it is.
@@ -98,11 +100,11 @@ func (d *proactor) Poll(wait time.Duration) error {
 		wait = 0
 	}
 	d.feed()
+	if len(d.hungry)+len(d.starved)+len(d.backlog) > 0 {
+		wait = 0
+	}
 	if d.err != nil {
 		return d.err
-	}
-	if len(d.backlog) > 0 {
-		wait = 0
 	}
 	if err := d.ring.Enter(wait); err != nil {
 		return d.fail(err)
@@ -144,15 +146,15 @@ func (d *proactor) enable() error {
 	if err := d.ring.Enable(); err != nil {
 		return err
 	}
-	d.running = true
 	if d.ring.Wake(userData(waking, 0, 0)) == nil {
+		d.running = true
 		return nil
 	}
 	fd, err := unix.Eventfd(1, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
 		return os.NewSyscallError("eventfd", err)
 	}
-	d.eventfd = fd
+	d.eventfd, d.running = fd, true
 	d.listenForWakes()
 	return nil
 }
@@ -179,6 +181,9 @@ func (d *proactor) completed(c *uring.Completion) {
 	default:
 		if d.conns[id].generation != generation {
 			// Its user was joined with everything that was under way.
+			if !c.More() {
+				d.underWay--
+			}
 			d.fail(fmt.Errorf("proactor: report for connection %d, which has ended", id))
 			return
 		}
@@ -189,27 +194,36 @@ func (d *proactor) completed(c *uring.Completion) {
 			d.sent(id, c)
 		case connecting:
 			d.connected(id, c)
+		case ending:
+			d.conns[id].underWay &^= end
+			d.underWay--
+			if d.conns[id].state == closing {
+				d.join(id, &d.conns[id])
+			}
 		}
 	}
 }
 
 // feed gives the kernel back the buffers that were used, and lets those receive
-// again that there was none for.
+// again that there was none for, as many as there are buffers: it would only
+// report of the others that there is none.
 func (d *proactor) feed() {
 	if d.back {
 		d.back = false
 		d.buffers.Publish()
 	}
-	if len(d.hungry)+len(d.starved) == 0 {
-		return
-	}
-	for _, s := range append(d.hungry, d.starved...) {
+	for room := len(d.blocks); room > 0 && len(d.hungry)+len(d.starved) > 0; room-- {
+		first := &d.hungry
+		if len(d.hungry) == 0 {
+			first = &d.starved
+		}
+		s := (*first)[0]
+		*first = (*first)[1:]
 		if c := &d.conns[s.id]; c.generation == s.generation {
 			c.flow &^= starved
 			d.receive(s.id, c)
 		}
 	}
-	d.hungry, d.starved = d.hungry[:0], d.starved[:0]
 }
 
 // fail keeps the first reason why the driver cannot go on, and returns it.
@@ -234,8 +248,10 @@ func (d *proactor) Wake() {
 		_, _ = unix.Write(d.eventfd, one[:]) // fails only if full, which wakes as well
 		return
 	}
-	for d.ring.Wake(userData(waking, 0, 0)) != nil {
-		time.Sleep(time.Millisecond) // the kernel has no memory for it now
+	err := d.ring.Wake(userData(waking, 0, 0))
+	for errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.EAGAIN) {
+		time.Sleep(time.Millisecond)
+		err = d.ring.Wake(userData(waking, 0, 0))
 	}
 }
 
@@ -255,16 +271,20 @@ func (d *proactor) Counters() driver.Counters {
 // last operation is reported, not when the ring is closed.
 func (d *proactor) Close() error {
 	d.waking.Lock()
-	defer d.waking.Unlock()
-	if d.closed {
+	again := d.closed
+	d.closed = true
+	d.waking.Unlock()
+	if again {
 		return nil
 	}
-	d.closed = true
-	var errs []error
 	if d.running {
-		errs = append(errs, d.abandon())
 		defer runtime.UnlockOSThread()
+		if err := d.abandon(); err != nil {
+			forsaken.Store(d, true)
+			return err
+		}
 	}
+	var errs []error
 	for i := range d.conns {
 		c := &d.conns[i]
 		if c.state != free && c.fd >= 0 && c.fd&uring.Fixed == 0 && c.flow&detached == 0 {
@@ -291,22 +311,50 @@ func (d *proactor) Close() error {
 	return errors.Join(errs...)
 }
 
+// forsaken are drivers that the kernel did not let go of: what it may still write
+// to must not become anything else.
+var forsaken sync.Map
+
 // abandon ends everything that is under way and waits until it has ended.
 func (d *proactor) abandon() error {
-	d.ring.CancelAll(userData(cancelling, 0, 0))
-	for d.underWay > 0 {
-		if err := d.ring.Enter(time.Second); err != nil {
-			return err
-		}
-		for c, ok := d.next(); ok; c, ok = d.next() {
-			o := operation(c.UserData >> 56)
-			if o == accepting && c.Result >= 0 {
-				unix.Close(int(c.Result))
+	for i := range d.conns {
+		d.silence(&d.conns[i])
+	}
+	const patience = 10 // seconds, where milliseconds are the rule
+	for range patience {
+		d.ring.CancelAll(userData(cancelling, 0, 0))
+		for end := time.Now().Add(time.Second); d.underWay > 0 && time.Now().Before(end); {
+			if err := d.ring.Enter(100 * time.Millisecond); err != nil {
+				return err
 			}
-			if o != cancelling && !c.More() && (o != waking || d.eventfd >= 0) {
-				d.underWay--
+			for c, ok := d.next(); ok; c, ok = d.next() {
+				d.discard(&c)
+			}
+		}
+		if d.underWay == 0 {
+			return nil
+		}
+	}
+	return fmt.Errorf("proactor: %d operations do not end", d.underWay)
+}
+
+// discard takes a report that nobody wants any more.
+func (d *proactor) discard(c *uring.Completion) {
+	switch o := operation(c.UserData >> 56); o {
+	case cancelling, installing, resetting:
+		return
+	case waking:
+		if d.eventfd < 0 {
+			return
+		}
+	case accepting:
+		if c.Result >= 0 {
+			if err := sock.Close(int(c.Result), true); err != nil {
+				d.fail(err)
 			}
 		}
 	}
-	return nil
+	if !c.More() {
+		d.underWay--
+	}
 }

@@ -3,6 +3,11 @@
 package proactor
 
 import (
+	"errors"
+	"io"
+
+	"golang.org/x/sys/unix"
+
 	"github.com/sluice-go/sluice/internal/driver"
 	"github.com/sluice-go/sluice/internal/sock"
 	"github.com/sluice-go/sluice/internal/uring"
@@ -37,6 +42,9 @@ func (d *proactor) Detach(id driver.ID) (int, error) {
 	if c.underWay&send != 0 {
 		panic("proactor: Detach while a Send is unanswered")
 	}
+	if h := d.held[id]; h != nil && h.err != nil && h.err != io.EOF {
+		return -1, h.err // which the kernel tells only once
+	}
 	fd, err := d.descriptor(c)
 	if err != nil {
 		return -1, err
@@ -50,7 +58,9 @@ func (d *proactor) Detach(id driver.ID) (int, error) {
 // Poll if there is nothing, c is Closed.
 func (d *proactor) close(id driver.ID, c *conn) {
 	c.state = closing
-	d.stop(id, c)
+	if !d.silence(c) {
+		d.stop(id, c)
+	}
 	if c.underWay&send != 0 {
 		d.cancel(id, c, sending)
 	}
@@ -61,6 +71,18 @@ func (d *proactor) close(id driver.ID, c *conn) {
 		d.letGo(c)
 		d.reports = append(d.reports, report{id: id, generation: c.generation})
 	}
+}
+
+// silence has a receive that nobody wants end, and reports whether it does. A TCP
+// peer sees nothing of it. To cancel it the kernel would have to find it among those
+// of all connections.
+func (d *proactor) silence(c *conn) bool {
+	if c.underWay&(receive|unreceive) != receive || c.flow&detached != 0 || c.fd&uring.Fixed != 0 ||
+		sock.Local(int(c.fd)) || unix.Shutdown(int(c.fd), unix.SHUT_RD) != nil {
+		return false
+	}
+	c.underWay |= unreceive
+	return true
 }
 
 // join ends a connection that is closing if nothing of it is under way.
@@ -80,9 +102,11 @@ func (d *proactor) letGo(c *conn) {
 	case c.fd < 0:
 	case c.fd&uring.Fixed != 0:
 		if c.flow&aborted != 0 {
-			d.withDescriptor(c, func(fd int) { sock.ResetOnClose(fd) })
+			data := userData(resetting, 0, 0)
+			d.ring.ResetOnClose(int(c.fd), data)
+			err = d.finishNow(data, func(int32) {})
 		}
-		err = d.table.remove(int(c.fd &^ uring.Fixed))
+		err = errors.Join(err, d.table.remove(int(c.fd&^uring.Fixed)))
 	case c.flow&detached == 0:
 		err = sock.Close(int(c.fd), c.flow&aborted != 0)
 	}
@@ -117,6 +141,7 @@ func (d *proactor) report() {
 		case c.state == dialing:
 			d.undial(p.id, c, p.err)
 		case c.flow&holding != 0:
+			c.flow &^= resumed
 			d.deliver(p.id)
 		}
 	}

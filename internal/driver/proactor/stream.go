@@ -52,11 +52,13 @@ func (d *proactor) Pause(id driver.ID) { d.alive(id).flow |= paused }
 func (d *proactor) Resume(id driver.ID) {
 	c := d.alive(id)
 	c.flow &^= paused
-	if c.flow&holding != 0 {
+	switch {
+	case c.flow&holding == 0:
+		d.receive(id, c)
+	case c.flow&resumed == 0:
+		c.flow |= resumed
 		d.reports = append(d.reports, report{id: id, generation: c.generation})
-		return
 	}
-	d.receive(id, c)
 }
 
 // received passes on what came for a connection.
@@ -118,7 +120,7 @@ func (d *proactor) bytes(id driver.ID, c *conn, b *buffer.Block, p []byte) {
 		b.Retain()
 		h := d.hold(id, c)
 		h.pieces = append(h.pieces, piece{b, p})
-		if c.state == open {
+		if c.state == open && c.flow&paused != 0 {
 			d.stop(id, c)
 		}
 	default:
@@ -145,8 +147,8 @@ func (d *proactor) stop(id driver.ID, c *conn) {
 	}
 }
 
-// finish reports the end of the flow of Received, or holds it back. Whoever
-// takes over a descriptor finds it there, too.
+// finish reports the end of the flow of Received, or holds it back. An EOF is
+// still there for whoever takes over the descriptor.
 func (d *proactor) finish(id driver.ID, c *conn, err error) {
 	switch {
 	case c.state != open:
@@ -250,5 +252,12 @@ func (d *proactor) sent(id driver.ID, r *uring.Completion) {
 // CloseWrite implements driver.Driver.
 func (d *proactor) CloseWrite(id driver.ID) {
 	// It is refused only if the connection is broken, which receiving tells.
-	d.withDescriptor(d.must(id, open), func(fd int) { _ = unix.Shutdown(fd, unix.SHUT_WR) })
+	c := d.must(id, open)
+	if c.fd&uring.Fixed == 0 {
+		_ = unix.Shutdown(int(c.fd), unix.SHUT_WR)
+		return
+	}
+	d.ring.CloseWrite(int(c.fd), userData(ending, c.generation, id))
+	c.underWay |= end
+	d.underWay++
 }
