@@ -178,14 +178,15 @@ func (l *eventLoop) openDue(ch *chunk, i uint32, s *slot) {
 // with s locked.
 func (l *eventLoop) closingDue(ch *chunk, i uint32, s *slot) {
 	finDue, lingerDue := s.readEnd != 0 && s.readEnd <= l.now, s.writeEnd <= l.now
-	unsent := 0
 	if s.want&wantAbort == 0 && (finDue || lingerDue) {
-		unsent = l.drv.Unsent(int(s.fd))
-	}
-	if unsent < 0 && !lingerDue { // the peer may be slow, for all we know
-		s.flags |= flagSlow
-		s.readEnd = 0
-	} else if s.want&wantAbort == 0 && (finDue || lingerDue) {
+		unsent := l.drv.Unsent(int(s.fd))
+		if unsent < 0 && !lingerDue { // for all we know the peer is slow
+			s.flags |= flagSlow
+			s.readEnd = 0
+			s.want |= wantTimer
+			l.settle(ch, i, s)
+			return
+		}
 		a, left := ch.part(i), int(s.pending)+max(unsent, 0)
 		if left == 0 && s.flags&flagSending == 0 {
 			l.shut(ch, i, s, false)

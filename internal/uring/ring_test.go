@@ -346,13 +346,41 @@ func TestEnterWaits(t *testing.T) {
 	}
 }
 
+// TestClosedRingLeavesItsThread makes more rings than a thread may have
+// registered at a time.
+func TestClosedRingLeavesItsThread(t *testing.T) {
+	if err := Probe(); err != nil {
+		t.Skip(err)
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	for i := range 40 {
+		r, err := New(4, 8)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Enable(); err != nil {
+			t.Fatal(err)
+		}
+		if r.flags&enterRegistered == 0 {
+			t.Errorf("ring %d is not registered: those before are still there", i)
+		}
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestRingOfAnotherThreadIsAnError(t *testing.T) {
 	r := ring(t, 4, 64)
 	result := make(chan error)
 	go func() {
 		runtime.LockOSThread() // until its end: that thread registered nothing
-		r.enterFd, r.flags = r.fd, r.flags&^enterRegistered
-		result <- r.Enter(time.Millisecond)
+		registered, flags := r.enterFd, r.flags
+		r.enterFd, r.flags = r.fd, flags&^enterRegistered
+		err := r.Enter(time.Millisecond)
+		r.enterFd, r.flags = registered, flags
+		result <- err
 	}()
 	if err := <-result; !errors.Is(err, unix.EEXIST) {
 		t.Errorf("Enter on another thread: %v, want EEXIST", err)

@@ -344,3 +344,50 @@ func TestAddressIsFreeOnceUnlistenReturned(t *testing.T) {
 		}
 	}
 }
+
+// TestUnlistenTakesWhatAnotherUnlistenFound has clients of two listeners come
+// while both end in one go.
+func TestUnlistenTakesWhatAnotherUnlistenFound(t *testing.T) {
+	l, addr := newLoop(t, small)
+	fd, other, err := l.d.system.Listen(t.Context(), "tcp", "127.0.0.1:0", driver.ListenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.d.system.CloseListener(fd)
+	first := l.d.listeners[0].fd
+	for round := range 50 {
+		if err := l.d.Listen(1, fd); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.d.Poll(0); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			for _, a := range []net.Addr{addr, other} {
+				p, err := net.Dial("tcp", a.String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer p.Close()
+			}
+		}
+		l.d.Unlisten(driver.ID(round % 2))
+		l.d.Unlisten(driver.ID(1 - round%2))
+		before := len(l.fds)
+		for range 5 {
+			if err := l.d.Poll(0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(l.fds) != before {
+			t.Fatal("Accepted after Unlisten")
+		}
+		if err := errors.Join(l.d.Listen(0, first), l.d.Listen(1, fd)); err != nil {
+			t.Fatal(err)
+		}
+		l.until("those who waited", func() bool { return len(l.fds) == 6 })
+		closeAll(l.fds)
+		l.fds = nil
+		l.d.Unlisten(1)
+	}
+}
