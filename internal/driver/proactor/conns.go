@@ -41,7 +41,7 @@ const (
 )
 
 // flow says what stops the flow of Received, and how the connection is to end.
-type flow uint8
+type flow uint16
 
 const (
 	paused   flow = 1 << iota // Pause was called last, not Resume
@@ -51,7 +51,9 @@ const (
 	holding                   // there is something in held
 	detached                  // Detach was called
 	aborted                   // Shut was called with abort
-	resumed                   // with holding: report delivers it
+	resumed                   // what is held is to be delivered by a report
+	bulky                     // it filled a small buffer: the next receive is into large ones
+	bulk                      // the present one is
 )
 
 // must returns the connection id, which must be in the state s.

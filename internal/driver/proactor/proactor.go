@@ -21,9 +21,6 @@ import (
 	"github.com/sluice-go/sluice/internal/uring"
 )
 
-// group is that of the only ring of buffers.
-const group = 0
-
 // start is the fixed moment of every driver's clock.
 var start = time.Now()
 
@@ -35,9 +32,7 @@ type proactor struct {
 	pool   *buffer.Pool
 	ring   *uring.Ring
 
-	buffers *uring.BufferRing
-	blocks  []*buffer.Block // those that are the kernel's, by number
-	back    bool            // true exactly when some were given back and not published
+	lent [2]*lending // small and large buffers
 
 	conns     []conn     // by driver.ID
 	listeners []listener // by driver.ID
@@ -208,11 +203,10 @@ func (d *proactor) completed(c *uring.Completion) {
 // again that there was none for, as many as there are buffers: it would only
 // report of the others that there is none.
 func (d *proactor) feed() {
-	if d.back {
-		d.back = false
-		d.buffers.Publish()
+	for _, l := range d.lent {
+		l.publish()
 	}
-	for room := len(d.blocks); room > 0 && len(d.hungry)+len(d.starved) > 0; room-- {
+	for room := d.system.small.n; room > 0 && len(d.hungry)+len(d.starved) > 0; room-- {
 		first := &d.hungry
 		if len(d.hungry) == 0 {
 			first = &d.starved
@@ -300,10 +294,12 @@ func (d *proactor) Close() error {
 	if d.table != nil {
 		errs = append(errs, d.ring.CloseFiles())
 	}
-	errs = append(errs, d.buffers.Close(), d.ring.Close())
-	for _, b := range d.blocks {
-		b.Release()
+	for _, l := range d.lent {
+		if l != nil {
+			errs = append(errs, l.close())
+		}
 	}
+	errs = append(errs, d.ring.Close())
 	if d.eventfd >= 0 {
 		errs = append(errs, os.NewSyscallError("close", unix.Close(d.eventfd)))
 	}

@@ -20,7 +20,7 @@ import (
 )
 
 // small are rings that everything is too much for.
-var small = sizes{submissions: 2, completions: 4, buffers: 2, bufferSize: 64}
+var small = sizes{submissions: 2, completions: 4, small: buffers{2, 64}, large: buffers{2, 128}}
 
 // TestContractWithSmallRings runs the suite where there is always a buffer too
 // few, the completion queue overflows and every operation fills the submissions.
@@ -178,7 +178,7 @@ func TestWantOfBuffersLosesNothing(t *testing.T) {
 
 func TestCompletionQueueOverflowLosesNothing(t *testing.T) {
 	s := small
-	s.buffers = 1024
+	s.small.n, s.large.n = 1024, 1024
 	l, addr := newLoop(t, s)
 	want := map[driver.ID][]byte{}
 	for i := range 50 {
@@ -232,7 +232,7 @@ func TestPausedConnectionHoldsLittle(t *testing.T) {
 			return false
 		}
 	})
-	ring := int64(sys.buffers * sys.bufferSize)
+	ring := int64(sys.small.n*sys.small.size + sys.large.n*sys.large.size)
 	if most > 2*ring || len(l.received[id]) > 0 {
 		t.Errorf("held %d bytes, the ring has %d; received %d", most, ring, len(l.received[id]))
 	}

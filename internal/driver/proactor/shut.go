@@ -131,9 +131,11 @@ func (d *proactor) report() {
 	d.reports = d.spare[:0]
 	for _, p := range reports {
 		c := &d.conns[p.id]
+		if c.generation != p.generation {
+			continue // it ended before it could be told
+		}
+		c.flow &^= resumed
 		switch {
-		case c.generation != p.generation:
-			// It ended before it could be told.
 		case c.state == closing:
 			if c.underWay == 0 { // otherwise the last completion ends it
 				d.gone(p.id)
@@ -141,7 +143,6 @@ func (d *proactor) report() {
 		case c.state == dialing:
 			d.undial(p.id, c, p.err)
 		case c.flow&holding != 0:
-			c.flow &^= resumed
 			d.deliver(p.id)
 		}
 	}

@@ -38,8 +38,12 @@ func (d *proactor) receive(id driver.ID, c *conn) {
 	if c.state != open || c.underWay&receive != 0 || c.flow&(paused|finished|starved|holding) != 0 {
 		return
 	}
+	group := uint16(0)
+	if c.flow &^= fed; c.flow&bulky != 0 {
+		c.flow |= bulk
+		group = 1
+	}
 	d.ring.Receive(int(c.fd), group, userData(receiving, c.generation, id))
-	c.flow &^= fed
 	c.underWay |= receive
 	d.underWay++
 }
@@ -70,10 +74,18 @@ func (d *proactor) received(id driver.ID, r *uring.Completion) {
 	}
 	was := c.state
 	i, taken := r.Buffer()
+	l := d.lent[0]
+	if c.flow&bulk != 0 {
+		l = d.lent[1]
+	}
 	switch err := r.Err(); {
 	case r.Result > 0:
 		c.flow |= fed
-		b := d.blocks[i]
+		if int(r.Result) == l.size && c.flow&bulky == 0 && c.state == open {
+			c.flow |= bulky
+			d.stop(id, c)
+		}
+		b := l.blocks[i]
 		d.bytes(id, c, b, b.Bytes()[:r.Result:r.Result])
 	case err == nil:
 		d.finish(id, c, io.EOF)
@@ -84,7 +96,7 @@ func (d *proactor) received(id driver.ID, r *uring.Completion) {
 		d.finish(id, c, os.NewSyscallError("read", err))
 	}
 	if taken {
-		d.giveBack(i)
+		l.giveBack(i)
 	}
 	if r.More() {
 		return
@@ -193,24 +205,6 @@ func (d *proactor) drop(id driver.ID) {
 		delete(d.held, id)
 		d.conns[id].flow &^= holding
 	}
-}
-
-// giveBack lets the kernel have buffer i again. Whoever retained its block keeps
-// it.
-func (d *proactor) giveBack(i int) {
-	if b := d.blocks[i]; b.Shared() {
-		b.Release()
-		d.provide(i)
-	} else {
-		d.buffers.Add(i, b.Bytes()[:d.system.bufferSize])
-	}
-	d.back = true
-}
-
-// provide gives the kernel a new block as buffer i.
-func (d *proactor) provide(i int) {
-	d.blocks[i] = d.pool.Get(d.system.bufferSize)
-	d.buffers.Add(i, d.blocks[i].Bytes()[:d.system.bufferSize])
 }
 
 // Send implements driver.Driver. It leaves all to the kernel, which sends what

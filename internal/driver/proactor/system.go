@@ -21,10 +21,9 @@ type sizes struct {
 	submissions uint32
 	completions uint32 // several for each submission, since operations go on
 
-	// The kernel goes through all buffers in turn, so together they should
-	// stay in the cache of one core.
-	buffers    int // a power of two
-	bufferSize int // in bytes
+	// The kernel goes through all buffers of a ring in turn, so together they
+	// should stay in the cache of one core.
+	small, large buffers
 }
 
 // system makes the drivers.
@@ -41,7 +40,11 @@ type system struct {
 
 // IOUring returns the driver over io_uring(7).
 func IOUring() driver.System {
-	return newSystem(sizes{submissions: 256, completions: 4096, buffers: 64, bufferSize: 8 << 10})
+	return newSystem(sizes{
+		submissions: 256, completions: 4096,
+		small: buffers{n: 64, size: 8 << 10},
+		large: buffers{n: 32, size: 64 << 10},
+	})
 }
 
 // Direct returns the same driver, but TCP connections are no descriptors of the
@@ -78,15 +81,11 @@ func (s *system) New(h driver.Events, pool *buffer.Pool) (driver.Driver, error) 
 		system: s, events: h, pool: pool, ring: ring, eventfd: -1,
 		dials: map[driver.ID]net.Addr{}, held: map[driver.ID]*held{},
 	}
-	if d.buffers, err = ring.NewBufferRing(group, s.buffers); err != nil {
-		ring.Close()
-		return nil, err
+	for i, b := range []buffers{s.small, s.large} {
+		if d.lent[i], err = newLending(ring, pool, uint16(i), b); err != nil {
+			return nil, errors.Join(err, d.Close())
+		}
 	}
-	for i := range s.buffers {
-		d.blocks = append(d.blocks, nil)
-		d.provide(i)
-	}
-	d.buffers.Publish()
 	if s.direct {
 		if d.table, err = newTable(ring); err != nil {
 			return nil, errors.Join(err, d.Close())
