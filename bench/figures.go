@@ -76,7 +76,7 @@ const (
 )
 
 var (
-	fullTiming  = timing{Seconds: 0.8, WarmUp: 0.3}
+	fullTiming  = timing{Seconds: 0.7, WarmUp: 0.3}
 	quickTiming = timing{Seconds: 0.4, WarmUp: 0.2}
 )
 
