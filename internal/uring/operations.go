@@ -35,14 +35,16 @@ func (r *Ring) Accept(fd int, userData uint64) {
 
 // Receive receives from fd into buffers of the ring of the given group until
 // it is cancelled, fails, the peer ends or there is no buffer (multishot, Linux
-// 6.0).
-func (r *Ring) Receive(fd int, group uint16, userData uint64) {
+// 6.0), or, with once, into one buffer.
+func (r *Ring) Receive(fd int, group uint16, once bool, userData uint64) {
 	s := r.next()
 	s.opcode, s.userData = opRecv, userData
 	s.on(fd)
-	s.ioprio = recvMultishot
 	s.flags |= sqeBufferSelect
 	s.bufGroup = group
+	if !once {
+		s.ioprio = recvMultishot
+	}
 }
 
 // Send sends bufs, one to PiecesMax of them, in order on fd. The result is how

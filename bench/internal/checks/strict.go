@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -58,17 +59,11 @@ func strictness(ctx context.Context, s *subject) error {
 // refuses sends a request that must be refused with a status, or unless told
 // also by the end of the connection.
 func (s *subject) refuses(ctx context.Context, text string, told bool) error {
-	c, err := s.dial(ctx)
+	c, err := s.say(ctx, text)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(exchangeTime)); err != nil {
-		return err
-	}
-	if _, err := io.WriteString(c, text); err != nil {
-		return err
-	}
 	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 	switch {
 	case err == nil && resp.StatusCode < http.StatusBadRequest:
@@ -85,19 +80,30 @@ func (s *subject) refuses(ctx context.Context, text string, told bool) error {
 	return err
 }
 
+// say writes text on a connection of its own, which has exchangeTime from then on.
+func (s *subject) say(ctx context.Context, text string) (net.Conn, error) {
+	c, err := s.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	err = c.SetDeadline(time.Now().Add(exchangeTime))
+	if err == nil {
+		_, err = io.WriteString(c, text)
+	}
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
 // continues asks whether to send a body, and then sends it.
 func (s *subject) continues(ctx context.Context) error {
-	c, err := s.dial(ctx)
+	c, err := s.say(ctx, "POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(exchangeTime)); err != nil {
-		return err
-	}
-	if _, err := io.WriteString(c, "POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"); err != nil {
-		return err
-	}
 	r := bufio.NewReader(c)
 	resp, err := http.ReadResponse(r, nil)
 	if err != nil {

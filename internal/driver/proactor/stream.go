@@ -43,7 +43,9 @@ func (d *proactor) receive(id driver.ID, c *conn) {
 		c.flow |= bulk
 		group = 1
 	}
-	d.ring.Receive(int(c.fd), group, userData(receiving, c.generation, id))
+	// Large buffers one at a time: of one that sends without end the kernel would
+	// bring a megabyte before it could be paused.
+	d.ring.Receive(int(c.fd), group, group == 1, userData(receiving, c.generation, id))
 	c.underWay |= receive
 	d.underWay++
 }

@@ -43,7 +43,7 @@ func IOUring() driver.System {
 	return newSystem(sizes{
 		submissions: 256, completions: 4096,
 		small: buffers{n: 64, size: 8 << 10},
-		large: buffers{n: 32, size: 64 << 10},
+		large: buffers{n: 16, size: 64 << 10},
 	})
 }
 
