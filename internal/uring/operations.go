@@ -35,16 +35,27 @@ func (r *Ring) Accept(fd int, userData uint64) {
 
 // Receive receives from fd into buffers of the ring of the given group until
 // it is cancelled, fails, the peer ends or there is no buffer (multishot, Linux
-// 6.0), or, with once, into one buffer.
-func (r *Ring) Receive(fd int, group uint16, once bool, userData uint64) {
+// 6.0).
+func (r *Ring) Receive(fd int, group uint16, userData uint64) {
+	r.receive(fd, group, recvMultishot, userData)
+}
+
+// ReceiveOnce receives into one such buffer. With wait it does not look before
+// something comes: a look that finds nothing costs, too.
+func (r *Ring) ReceiveOnce(fd int, group uint16, wait bool, userData uint64) {
+	ioprio := uint16(0)
+	if wait {
+		ioprio = recvPollFirst
+	}
+	r.receive(fd, group, ioprio, userData)
+}
+
+func (r *Ring) receive(fd int, group, ioprio uint16, userData uint64) {
 	s := r.next()
 	s.opcode, s.userData = opRecv, userData
 	s.on(fd)
 	s.flags |= sqeBufferSelect
-	s.bufGroup = group
-	if !once {
-		s.ioprio = recvMultishot
-	}
+	s.bufGroup, s.ioprio = group, ioprio
 }
 
 // Send sends bufs, one to PiecesMax of them, in order on fd. The result is how

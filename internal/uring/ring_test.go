@@ -119,7 +119,7 @@ func TestReceiveEndsWithoutBuffersAndLosesNothing(t *testing.T) {
 	r := ring(t, 8, 64)
 	b, mem := buffers(t, r, 2, 8)
 	fd, peer := pair(t)
-	r.Receive(fd, 1, false, 7)
+	r.Receive(fd, 1, 7)
 	if _, err := peer.Write([]byte("12345678abcdefghZZZZ")); err != nil {
 		t.Fatal(err)
 	}
@@ -133,14 +133,14 @@ func TestReceiveEndsWithoutBuffersAndLosesNothing(t *testing.T) {
 			t.Fatalf("%+v, want ENOBUFS", c)
 		}
 	}
-	r.Receive(fd, 1, false, 7) // on an empty ring it ends at once
+	r.Receive(fd, 1, 7) // on an empty ring it ends at once
 	if c := want(t, r, 1)[0]; c.Err() != unix.ENOBUFS || c.More() {
 		t.Fatalf("%+v, want ENOBUFS", c)
 	}
 	b.Add(0, mem[0])
 	b.Add(1, mem[1]) // for the end
 	b.Publish()
-	r.Receive(fd, 1, false, 7)
+	r.Receive(fd, 1, 7)
 	c := want(t, r, 1)[0]
 	id, _ := c.Buffer()
 	if got = append(got, mem[id][:max(c.Result, 0)]...); string(got) != "12345678abcdefghZZZZ" {
@@ -162,7 +162,7 @@ func TestFullCompletionQueueLosesNothing(t *testing.T) {
 	}
 	var got []byte
 	for len(got) < len(message) {
-		r.Receive(fd, 1, false, 7)
+		r.Receive(fd, 1, 7)
 		for ended := false; !ended; {
 			for _, c := range want(t, r, 1) {
 				if id, ok := c.Buffer(); ok {
@@ -294,7 +294,7 @@ func TestCloseUnderAReceiveDoesNotEndIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Receive(dup, 1, false, 7)
+	r.Receive(dup, 1, 7)
 	none(t, r)
 	unix.Close(dup)
 	none(t, r)

@@ -54,6 +54,7 @@ const (
 	resumed                   // what is held is to be delivered by a report
 	bulky                     // it filled a small buffer: the next receive is into large ones
 	bulk                      // the present one is
+	drained                   // the last one took all there was
 )
 
 // must returns the connection id, which must be in the state s.

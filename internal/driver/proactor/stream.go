@@ -38,14 +38,15 @@ func (d *proactor) receive(id driver.ID, c *conn) {
 	if c.state != open || c.underWay&receive != 0 || c.flow&(paused|finished|starved|holding) != 0 {
 		return
 	}
-	group := uint16(0)
-	if c.flow &^= fed; c.flow&bulky != 0 {
+	data := userData(receiving, c.generation, id)
+	if c.flow &^= fed; c.flow&bulky == 0 {
+		d.ring.Receive(int(c.fd), 0, data)
+	} else {
+		// One at a time: of one that sends without end the kernel would bring a
+		// megabyte before it could be paused.
 		c.flow |= bulk
-		group = 1
+		d.ring.ReceiveOnce(int(c.fd), 1, c.flow&drained != 0, data)
 	}
-	// Large buffers one at a time: of one that sends without end the kernel would
-	// bring a megabyte before it could be paused.
-	d.ring.Receive(int(c.fd), group, group == 1, userData(receiving, c.generation, id))
 	c.underWay |= receive
 	d.underWay++
 }
@@ -75,6 +76,9 @@ func (d *proactor) received(id driver.ID, r *uring.Completion) {
 		d.underWay--
 	}
 	was := c.state
+	if c.flow |= drained; r.Nonempty() || r.Result <= 0 {
+		c.flow &^= drained
+	}
 	i, taken := r.Buffer()
 	l := d.lent[0]
 	if c.flow&bulk != 0 {
