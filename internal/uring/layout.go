@@ -163,7 +163,6 @@ const (
 	// submission.ioprio
 	acceptMultishot = 1 << 0
 	recvMultishot   = 1 << 1
-	recvPollFirst   = 1 << 0
 
 	// submission.off of opUringCmd on a socket
 	socketSetsockopt = 3
@@ -176,9 +175,8 @@ const (
 	cancelAny = 1 << 2
 
 	// Completion.flags
-	cqeBuffer   = 1 << 0
-	cqeMore     = 1 << 1
-	cqeNonempty = 1 << 2
+	cqeBuffer = 1 << 0
+	cqeMore   = 1 << 1
 
 	// params.flags
 	setupCQSize       = 1 << 3

@@ -37,25 +37,12 @@ func (r *Ring) Accept(fd int, userData uint64) {
 // it is cancelled, fails, the peer ends or there is no buffer (multishot, Linux
 // 6.0).
 func (r *Ring) Receive(fd int, group uint16, userData uint64) {
-	r.receive(fd, group, recvMultishot, userData)
-}
-
-// ReceiveOnce receives into one such buffer. With wait it does not look before
-// something comes: a look that finds nothing costs, too.
-func (r *Ring) ReceiveOnce(fd int, group uint16, wait bool, userData uint64) {
-	ioprio := uint16(0)
-	if wait {
-		ioprio = recvPollFirst
-	}
-	r.receive(fd, group, ioprio, userData)
-}
-
-func (r *Ring) receive(fd int, group, ioprio uint16, userData uint64) {
 	s := r.next()
 	s.opcode, s.userData = opRecv, userData
 	s.on(fd)
+	s.ioprio = recvMultishot
 	s.flags |= sqeBufferSelect
-	s.bufGroup, s.ioprio = group, ioprio
+	s.bufGroup = group
 }
 
 // Send sends bufs, one to PiecesMax of them, in order on fd. The result is how
@@ -104,8 +91,11 @@ func address(p []byte) uint64 { return uint64(uintptr(unsafe.Pointer(unsafe.Slic
 // PollWritable completes once when fd is writable or broken.
 func (r *Ring) PollWritable(fd int, userData uint64) { r.poll(fd, unix.POLLOUT, 0, userData) }
 
-// PollReadable completes whenever something comes on fd (multishot, Linux 5.13).
-func (r *Ring) PollReadable(fd int, userData uint64) {
+// PollReadable completes once when there is something to read from fd, or its end.
+func (r *Ring) PollReadable(fd int, userData uint64) { r.poll(fd, unix.POLLIN, 0, userData) }
+
+// PollArrivals completes whenever something comes on fd (multishot, Linux 5.13).
+func (r *Ring) PollArrivals(fd int, userData uint64) {
 	r.poll(fd, unix.POLLIN, pollMultishot, userData)
 }
 

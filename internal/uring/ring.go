@@ -269,9 +269,6 @@ func (r *Ring) Next() (c Completion, ok bool) {
 // whatever the result.
 func (c *Completion) More() bool { return c.flags&cqeMore != 0 }
 
-// Nonempty reports whether there is more to receive already.
-func (c *Completion) Nonempty() bool { return c.flags&cqeNonempty != 0 }
-
 // Buffer returns the number of the buffer that the kernel took for it.
 func (c *Completion) Buffer() (id int, ok bool) { return int(c.flags >> 16), c.flags&cqeBuffer != 0 }
 

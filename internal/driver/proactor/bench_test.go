@@ -52,7 +52,7 @@ func BenchmarkBuffers(b *testing.B) {
 			for _, n := range []int{32, 64, 128, 256, 512} {
 				b.Run(fmt.Sprintf("message=%d/size=%dK/buffers=%d", message, size>>10, n), func(b *testing.B) {
 					s := IOUring().(*system).sizes
-					s.small = buffers{n, size}
+					s.buffers, s.bufferSize = n, size
 					benchmarkEcho(b, newSystem(s), conns, message)
 				})
 			}

@@ -52,9 +52,8 @@ const (
 	detached                  // Detach was called
 	aborted                   // Shut was called with abort
 	resumed                   // what is held is to be delivered by a report
-	bulky                     // it filled a small buffer: the next receive is into large ones
-	bulk                      // the present one is
-	drained                   // the last one took all there was
+	bulky                     // it filled a buffer: see lending
+	polled                    // what is under way is no receive, but a poll for one
 )
 
 // must returns the connection id, which must be in the state s.

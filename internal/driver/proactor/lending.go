@@ -7,31 +7,29 @@ import (
 	"github.com/sluice-go/sluice/internal/uring"
 )
 
-// buffers are those of one ring of them.
-type buffers struct {
-	n    int // a power of two
-	size int // in bytes
-}
+// group is that of the only ring of buffers.
+const group = 0
 
-// lending are the buffers that the kernel receives into for many connections.
-// There are two kinds: messages that are larger than a small buffer would come in
-// pieces, each of which costs as much as a message, and small ones in large buffers
-// would be spread over more memory. A connection begins with small ones and has
-// large ones from when it filled one.
+// lending are the buffers that the kernel receives into for all connections, each
+// for the time of a Received. They suit messages that fit in one. Longer ones would
+// come in pieces, each of which costs as much as a message, and would be sent when
+// they have left the cache. So a connection that filled one is served as over epoll
+// from then on: it is polled, read into one block that all of these share, and what
+// is sent on it is written at once.
 type lending struct {
-	buffers
 	ring   *uring.BufferRing
 	pool   *buffer.Pool
+	size   int             // of a buffer, in bytes
 	blocks []*buffer.Block // those that are the kernel's, by number
 	back   bool            // true exactly when some were given back and not published
 }
 
-func newLending(ring *uring.Ring, pool *buffer.Pool, group uint16, b buffers) (*lending, error) {
-	r, err := ring.NewBufferRing(group, b.n)
+func newLending(ring *uring.Ring, pool *buffer.Pool, n, size int) (*lending, error) {
+	r, err := ring.NewBufferRing(group, n)
 	if err != nil {
 		return nil, err
 	}
-	l := &lending{buffers: b, ring: r, pool: pool, blocks: make([]*buffer.Block, b.n)}
+	l := &lending{ring: r, pool: pool, size: size, blocks: make([]*buffer.Block, n)}
 	for i := range l.blocks {
 		l.provide(i)
 	}

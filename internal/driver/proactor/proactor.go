@@ -32,7 +32,9 @@ type proactor struct {
 	pool   *buffer.Pool
 	ring   *uring.Ring
 
-	lent [2]*lending // small and large buffers
+	lent    *lending
+	scratch *buffer.Block // what connections are read into that are polled
+	writer  sock.Writer
 
 	conns     []conn     // by driver.ID
 	listeners []listener // by driver.ID
@@ -156,7 +158,7 @@ func (d *proactor) enable() error {
 
 // listenForWakes has every write to the eventfd reported.
 func (d *proactor) listenForWakes() {
-	d.ring.PollReadable(d.eventfd, userData(waking, 0, 0))
+	d.ring.PollArrivals(d.eventfd, userData(waking, 0, 0))
 	d.underWay++
 }
 
@@ -203,10 +205,8 @@ func (d *proactor) completed(c *uring.Completion) {
 // again that there was none for, as many as there are buffers: it would only
 // report of the others that there is none.
 func (d *proactor) feed() {
-	for _, l := range d.lent {
-		l.publish()
-	}
-	for room := d.system.small.n; room > 0 && len(d.hungry)+len(d.starved) > 0; room-- {
+	d.lent.publish()
+	for room := d.system.buffers; room > 0 && len(d.hungry)+len(d.starved) > 0; room-- {
 		first := &d.hungry
 		if len(d.hungry) == 0 {
 			first = &d.starved
@@ -294,12 +294,8 @@ func (d *proactor) Close() error {
 	if d.table != nil {
 		errs = append(errs, d.ring.CloseFiles())
 	}
-	for _, l := range d.lent {
-		if l != nil {
-			errs = append(errs, l.close())
-		}
-	}
-	errs = append(errs, d.ring.Close())
+	errs = append(errs, d.lent.close(), d.ring.Close())
+	d.scratch.Release()
 	if d.eventfd >= 0 {
 		errs = append(errs, os.NewSyscallError("close", unix.Close(d.eventfd)))
 	}

@@ -20,7 +20,7 @@ import (
 )
 
 // small are rings that everything is too much for.
-var small = sizes{submissions: 2, completions: 4, small: buffers{2, 64}, large: buffers{2, 128}}
+var small = sizes{submissions: 2, completions: 4, buffers: 2, bufferSize: 64}
 
 // TestContractWithSmallRings runs the suite where there is always a buffer too
 // few, the completion queue overflows and every operation fills the submissions.
@@ -178,7 +178,7 @@ func TestWantOfBuffersLosesNothing(t *testing.T) {
 
 func TestCompletionQueueOverflowLosesNothing(t *testing.T) {
 	s := small
-	s.small.n, s.large.n = 1024, 1024
+	s.buffers = 1024
 	l, addr := newLoop(t, s)
 	want := map[driver.ID][]byte{}
 	for i := range 50 {
@@ -232,7 +232,7 @@ func TestPausedConnectionHoldsLittle(t *testing.T) {
 			return false
 		}
 	})
-	ring := int64(sys.small.n*sys.small.size + sys.large.n*sys.large.size)
+	ring := int64(sys.buffers * sys.bufferSize)
 	if most > 2*ring || len(l.received[id]) > 0 {
 		t.Errorf("held %d bytes, the ring has %d; received %d", most, ring, len(l.received[id]))
 	}
@@ -261,12 +261,8 @@ func TestCloseEndsWhatIsUnderWay(t *testing.T) {
 	}
 	idle, idlePeer := l.connect(addr)
 	full, fullPeer := l.connect(addr)
-	if _, err := d.Send(full, [][]byte{make([]byte, 64<<20)}); err != nil {
-		t.Fatal(err)
-	}
-	l.until("a part to be sent", func() bool { return l.sent[full] > 0 })
-	if _, err := d.Send(full, [][]byte{make([]byte, 64<<20)}); err != nil {
-		t.Fatal(err)
+	if n, err := d.Send(full, [][]byte{make([]byte, 64<<20)}); n == 0 || err != nil {
+		t.Fatal(n, err)
 	}
 	d.Dial(l.next, addr)
 	waiting, err := net.Dial("tcp", addr.String()) // accepted by nobody

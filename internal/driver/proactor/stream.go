@@ -10,6 +10,7 @@ import (
 
 	"github.com/sluice-go/sluice/buffer"
 	"github.com/sluice-go/sluice/internal/driver"
+	"github.com/sluice-go/sluice/internal/sock"
 	"github.com/sluice-go/sluice/internal/uring"
 )
 
@@ -40,12 +41,10 @@ func (d *proactor) receive(id driver.ID, c *conn) {
 	}
 	data := userData(receiving, c.generation, id)
 	if c.flow &^= fed; c.flow&bulky == 0 {
-		d.ring.Receive(int(c.fd), 0, data)
+		d.ring.Receive(int(c.fd), group, data)
 	} else {
-		// One at a time: of one that sends without end the kernel would bring a
-		// megabyte before it could be paused.
-		c.flow |= bulk
-		d.ring.ReceiveOnce(int(c.fd), 1, c.flow&drained != 0, data)
+		c.flow |= polled
+		d.ring.PollReadable(int(c.fd), data)
 	}
 	c.underWay |= receive
 	d.underWay++
@@ -76,33 +75,10 @@ func (d *proactor) received(id driver.ID, r *uring.Completion) {
 		d.underWay--
 	}
 	was := c.state
-	if c.flow |= drained; r.Nonempty() || r.Result <= 0 {
-		c.flow &^= drained
-	}
-	i, taken := r.Buffer()
-	l := d.lent[0]
-	if c.flow&bulk != 0 {
-		l = d.lent[1]
-	}
-	switch err := r.Err(); {
-	case r.Result > 0:
-		c.flow |= fed
-		if int(r.Result) == l.size && c.flow&bulky == 0 && c.state == open {
-			c.flow |= bulky
-			d.stop(id, c)
-		}
-		b := l.blocks[i]
-		d.bytes(id, c, b, b.Bytes()[:r.Result:r.Result])
-	case err == nil:
-		d.finish(id, c, io.EOF)
-	case err == unix.ENOBUFS:
-		d.starve(id, c)
-	case err == unix.ECANCELED, err == unix.EINTR, err == unix.EAGAIN:
-	default:
-		d.finish(id, c, os.NewSyscallError("read", err))
-	}
-	if taken {
-		l.giveBack(i)
+	if c.flow&polled == 0 {
+		d.arrived(id, c, r)
+	} else if was == open && c.flow&paused == 0 && r.Result > 0 {
+		d.read(id, c)
 	}
 	if r.More() {
 		return
@@ -113,6 +89,52 @@ func (d *proactor) received(id driver.ID, r *uring.Completion) {
 		d.join(id, c)
 	} else {
 		d.receive(id, c)
+	}
+}
+
+// arrived passes on what the kernel received into a buffer, or why it did not.
+func (d *proactor) arrived(id driver.ID, c *conn, r *uring.Completion) {
+	i, taken := r.Buffer()
+	switch err := r.Err(); {
+	case r.Result > 0:
+		c.flow |= fed
+		if int(r.Result) == d.lent.size && c.state == open && c.flow&bulky == 0 && c.fd&uring.Fixed == 0 {
+			c.flow |= bulky
+			d.stop(id, c)
+		}
+		b := d.lent.blocks[i]
+		d.bytes(id, c, b, b.Bytes()[:r.Result:r.Result])
+	case err == nil:
+		d.finish(id, c, io.EOF)
+	case err == unix.ENOBUFS:
+		d.starve(id, c)
+	case err == unix.ECANCELED, err == unix.EINTR, err == unix.EAGAIN:
+	default:
+		d.finish(id, c, os.NewSyscallError("read", err))
+	}
+	if taken {
+		d.lent.giveBack(i)
+	}
+}
+
+// readSize is the most that one read brings, as in package reactor.
+const readSize = 64 << 10
+
+// read reads once from a connection that the poll found readable.
+func (d *proactor) read(id driver.ID, c *conn) {
+	p := d.scratch.Bytes()
+	switch n, err := sock.Read(int(c.fd), p); {
+	case n > 0:
+		d.bytes(id, c, d.scratch, p[:n:n])
+		if d.scratch.Shared() {
+			d.scratch.Release()
+			d.scratch = d.pool.Get(readSize)
+		}
+	case err == unix.EAGAIN:
+	case err == nil:
+		d.finish(id, c, io.EOF)
+	default:
+		d.finish(id, c, os.NewSyscallError("read", err))
 	}
 }
 
@@ -213,25 +235,41 @@ func (d *proactor) drop(id driver.ID) {
 	}
 }
 
-// Send implements driver.Driver. It leaves all to the kernel, which sends what
-// many connections have to say in one call.
-func (d *proactor) Send(id driver.ID, bufs [][]byte) (int, error) {
+// writeMin is from how many bytes on a Send writes what it can at once. With less
+// it is cheaper to leave it to the ring, which sends what many connections have to
+// say in one call; more would have left the cache by then.
+const writeMin = 8 << 10
+
+// Send implements driver.Driver.
+func (d *proactor) Send(id driver.ID, bufs [][]byte) (sent int, err error) {
 	c := d.must(id, open)
 	if c.underWay&send != 0 {
 		panic("proactor: Send while another is unanswered")
 	}
-	bufs = bufs[:min(len(bufs), uring.PiecesMax)]
-	empty := true
+	total := 0
 	for _, p := range bufs {
-		empty = empty && len(p) == 0
+		total += len(p)
 	}
-	if empty {
-		return 0, nil
+	if total >= writeMin && c.fd&uring.Fixed == 0 {
+		if sent, _, err = d.writer.Write(int(c.fd), bufs); err != nil {
+			return sent, os.NewSyscallError("write", err)
+		}
 	}
-	d.ring.Send(int(c.fd), bufs, userData(sending, c.generation, id))
+	if sent == total {
+		return sent, nil
+	}
+	rest := sent
+	for rest >= len(bufs[0]) {
+		rest -= len(bufs[0])
+		bufs = bufs[1:]
+	}
+	first := bufs[0]
+	bufs[0] = first[rest:]
+	d.ring.Send(int(c.fd), bufs[:min(len(bufs), uring.PiecesMax)], userData(sending, c.generation, id))
+	bufs[0] = first
 	c.underWay |= send
 	d.underWay++
-	return 0, nil
+	return sent, nil
 }
 
 // sent passes on how a Send went.

@@ -21,9 +21,10 @@ type sizes struct {
 	submissions uint32
 	completions uint32 // several for each submission, since operations go on
 
-	// The kernel goes through all buffers of a ring in turn, so together they
-	// should stay in the cache of one core.
-	small, large buffers
+	// The kernel goes through all buffers in turn, so together they should
+	// stay in the cache of one core.
+	buffers    int // a power of two
+	bufferSize int // in bytes
 }
 
 // system makes the drivers.
@@ -40,11 +41,7 @@ type system struct {
 
 // IOUring returns the driver over io_uring(7).
 func IOUring() driver.System {
-	return newSystem(sizes{
-		submissions: 256, completions: 4096,
-		small: buffers{n: 64, size: 8 << 10},
-		large: buffers{n: 16, size: 64 << 10},
-	})
+	return newSystem(sizes{submissions: 256, completions: 4096, buffers: 64, bufferSize: 8 << 10})
 }
 
 // Direct returns the same driver, but TCP connections are no descriptors of the
@@ -81,11 +78,10 @@ func (s *system) New(h driver.Events, pool *buffer.Pool) (driver.Driver, error) 
 		system: s, events: h, pool: pool, ring: ring, eventfd: -1,
 		dials: map[driver.ID]net.Addr{}, held: map[driver.ID]*held{},
 	}
-	for i, b := range []buffers{s.small, s.large} {
-		if d.lent[i], err = newLending(ring, pool, uint16(i), b); err != nil {
-			return nil, errors.Join(err, d.Close())
-		}
+	if d.lent, err = newLending(ring, pool, s.buffers, s.bufferSize); err != nil {
+		return nil, errors.Join(err, ring.Close())
 	}
+	d.scratch = pool.Get(readSize)
 	if s.direct {
 		if d.table, err = newTable(ring); err != nil {
 			return nil, errors.Join(err, d.Close())
