@@ -387,3 +387,67 @@ func TestUnlistenTakesWhatAnotherUnlistenFound(t *testing.T) {
 		l.d.Unlisten(1)
 	}
 }
+
+func TestFullTableLeavesConnectionsTheirDescriptors(t *testing.T) {
+	if err := Direct().Probe(); err != nil {
+		t.Skip(err)
+	}
+	l, addr := newLoop(t, IOUring().(*system).sizes)
+	table, err := newTable(l.d.ring)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table.size = 2
+	l.d.table = table
+	for round := range 3 {
+		var fixed int
+		var ids []driver.ID
+		for range 4 {
+			id, p := l.connect(addr)
+			if ids = append(ids, id); l.d.conns[id].fd&uring.Fixed != 0 {
+				fixed++
+			}
+			l.write(p, []byte("hello"))
+			l.until("what was written", func() bool { return len(l.received[id]) == 5 })
+		}
+		if fixed != table.size {
+			t.Errorf("round %d: %d of 4 connections are in a table of %d", round, fixed, table.size)
+		}
+		for _, id := range ids {
+			l.d.Shut(id, round%2 == 0)
+		}
+		l.until("Closed", func() bool {
+			for _, id := range ids {
+				if !l.closed[id] {
+					return false
+				}
+			}
+			return true
+		})
+	}
+}
+
+func TestMisuseIsRefused(t *testing.T) {
+	l, addr := newLoop(t, small)
+	id, _ := l.connect(addr)
+	if _, err := l.d.Send(id, [][]byte{[]byte("first")}); err != nil {
+		t.Fatal(err)
+	}
+	for name, f := range map[string]func(){
+		"Send while another is unanswered": func() { l.d.Send(id, [][]byte{[]byte("second")}) }, // it might overtake the first
+		"Detach while a Send is":           func() { l.d.Detach(id) },
+		"Open of an id in use":             func() { l.d.Open(id, 0) },
+		"Shut of nobody":                   func() { l.d.Shut(77, false) },
+		"Listen under a name in use":       func() { l.d.Listen(0, 0) },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: no panic", name)
+				}
+			}()
+			f()
+		}()
+	}
+	l.until("the answer", func() bool { return l.sent[id] == 5 })
+}
