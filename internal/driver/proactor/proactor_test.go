@@ -85,12 +85,21 @@ func (l *loop) Received(id driver.ID, _ *buffer.Block, p []byte, err error) {
 func (l *loop) Sent(id driver.ID, n int, err error) { l.sent[id] += n }
 func (l *loop) Closed(id driver.ID)                 { l.closed[id] = true }
 
-// newLoop makes a driver of the given sizes that listens, and its address.
+// newLoop makes a driver of the given sizes that listens, and its address, for the
+// time of the test.
 func newLoop(t *testing.T, s sizes) (*loop, net.Addr) {
+	t.Helper()
+	l, addr, end := startLoop(t, s)
+	t.Cleanup(end)
+	return l, addr
+}
+
+// startLoop is newLoop with a function that ends it and looks for leaks.
+func startLoop(t *testing.T, s sizes) (l *loop, addr net.Addr, end func()) {
 	t.Helper()
 	needed(t)
 	sys := newSystem(s)
-	l := &loop{t: t, received: map[driver.ID][]byte{}, ended: map[driver.ID]error{}, sent: map[driver.ID]int{}, closed: map[driver.ID]bool{}}
+	l = &loop{t: t, received: map[driver.ID][]byte{}, ended: map[driver.ID]error{}, sent: map[driver.ID]int{}, closed: map[driver.ID]bool{}}
 	d, err := sys.New(l, &l.pool)
 	if err != nil {
 		t.Fatal(err)
@@ -103,15 +112,14 @@ func newLoop(t *testing.T, s sizes) (*loop, net.Addr) {
 	if err := d.Listen(0, fd); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	return l, addr, func() {
 		if err := errors.Join(d.Close(), sys.CloseListener(fd)); err != nil {
 			t.Error(err)
 		}
 		if n := l.pool.Live(); n != 0 {
 			t.Errorf("%d blocks are still out after Close", n)
 		}
-	})
-	return l, addr
+	}
 }
 
 // until polls until cond holds.
@@ -244,22 +252,9 @@ func TestPausedConnectionHoldsLittle(t *testing.T) {
 }
 
 func TestCloseEndsWhatIsUnderWay(t *testing.T) {
-	needed(t)
-	sys := IOUring()
-	l := &loop{t: t, received: map[driver.ID][]byte{}, ended: map[driver.ID]error{}, sent: map[driver.ID]int{}, closed: map[driver.ID]bool{}}
-	d, err := sys.New(l, &l.pool)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.d = d.(*proactor)
-	fd, addr, err := sys.Listen(t.Context(), "tcp", "127.0.0.1:0", driver.ListenOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := d.Listen(0, fd); err != nil {
-		t.Fatal(err)
-	}
-	idle, idlePeer := l.connect(addr)
+	l, addr, end := startLoop(t, IOUring().(*system).sizes)
+	d := l.d
+	_, idlePeer := l.connect(addr)
 	full, fullPeer := l.connect(addr)
 	if n, err := d.Send(full, [][]byte{make([]byte, 64<<20)}); n == 0 || err != nil {
 		t.Fatal(n, err)
@@ -273,15 +268,8 @@ func TestCloseEndsWhatIsUnderWay(t *testing.T) {
 	if err := d.Poll(0); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(d.Close(), sys.CloseListener(fd)); err != nil {
-		t.Fatal(err)
-	}
-	if n := l.pool.Live(); n != 0 {
-		t.Errorf("%d blocks are still out", n)
-	}
-	for _, fd := range l.fds {
-		closeAll([]int{fd})
-	}
+	end()
+	closeAll(l.fds)
 	for name, p := range map[string]net.Conn{"idle": idlePeer, "full": fullPeer, "accepted by nobody": waiting} {
 		p.SetDeadline(time.Now().Add(20 * time.Second))
 		var timeout net.Error
@@ -289,7 +277,6 @@ func TestCloseEndsWhatIsUnderWay(t *testing.T) {
 			t.Errorf("the peer of the connection that is %s sees no end", name)
 		}
 	}
-	_ = idle
 	if l.d.underWay != 0 {
 		t.Errorf("%d operations are under way", l.d.underWay)
 	}
