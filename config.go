@@ -27,9 +27,11 @@ type Config struct {
 	// instead of the process's table of descriptors: each loop has room for as
 	// many as the process may have descriptors (RLIMIT_NOFILE) without using one
 	// for longer than it takes to open the connection. It needs the driver
-	// "io_uring" and Linux 6.13. SetNoDelay and SetKeepAlive then fail, Detach
-	// takes a descriptor, a write from another goroutine always wakes the loop,
-	// and Close waits for every peer's end as it does for that of a slow one.
+	// "io_uring" and Linux 6.13, which New tells. SetNoDelay and SetKeepAlive
+	// then fail, and so does SendFile, with errors.ErrUnsupported; Detach takes
+	// a descriptor, a write from another goroutine always wakes the loop, bytes
+	// come in pieces of 8 KiB, and Close waits for every peer's end as it does
+	// for that of a slow one. Beyond the tables, connections have descriptors.
 	DirectDescriptors bool
 
 	// Accept says who accepts connections.

@@ -139,6 +139,7 @@ func soakEcho(c Conn, in *buffer.LinkBuffer) {
 		_, err = c.Write(p)
 	case 1: // a part now, the rest with what comes next, or later
 		var part buffer.LinkBuffer
+		defer part.Close() // which has nothing unless WriteBuffer failed
 		if err = in.Slice(&part, (in.Len()+1)/2); err == nil {
 			err = c.WriteBuffer(&part)
 		}
@@ -168,7 +169,11 @@ func (s *soak) visit(addr net.Addr, rng *rand.Rand, rude bool) {
 	defer p.Close()
 	_ = p.SetDeadline(time.Now().Add(s.timeout))
 	n := 1 << rng.IntN(21)
-	stall, cut := rng.IntN(8) == 0, rng.IntN(4) == 0
+	stalls, cut := 0, rng.IntN(4) == 0
+	if rng.IntN(8) == 0 {
+		stalls = 1 + rng.IntN(50)
+	}
+	stall := stalls > 0
 	want := make([]byte, n)
 	for i := range want {
 		want[i] = byte(rng.Uint32())
@@ -200,7 +205,8 @@ func (s *soak) visit(addr net.Addr, rng *rand.Rand, rude bool) {
 			s.resets.Add(1)
 			return
 		}
-		if stall && rng.IntN(4) == 0 {
+		if stalls > 0 && rng.IntN(4) == 0 {
+			stalls--
 			time.Sleep(time.Duration(rng.IntN(50)) * time.Millisecond)
 		}
 		k, err := p.Read(buf)

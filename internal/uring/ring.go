@@ -265,6 +265,9 @@ func (r *Ring) Next() (c Completion, ok bool) {
 	return c, true
 }
 
+// Ready returns how many completions wait for Next.
+func (r *Ring) Ready() int { return int(atomic.LoadUint32(r.cqTail) - r.head) }
+
 // More reports whether the operation goes on: without it, none is armed,
 // whatever the result.
 func (c *Completion) More() bool { return c.flags&cqeMore != 0 }

@@ -109,11 +109,14 @@ func (d *proactor) descriptor(c *conn) (int, error) {
 }
 
 // errDirect says what cannot be done.
-var errDirect = errors.New("the options of a direct descriptor cannot be changed; Config sets them for all connections")
+var errDirect = errors.New("the options of a direct descriptor cannot be changed: TCP_NODELAY is on, and Config.KeepAlive holds for all connections")
+
+// isDirect reports whether fd is the number of a file in the table.
+func isDirect(fd int) bool { return fd >= 0 && fd&uring.Fixed != 0 }
 
 // TryWrite implements driver.Sockets.
 func (d *proactor) TryWrite(fd int, p []byte) (int, error) {
-	if fd&uring.Fixed != 0 {
+	if isDirect(fd) {
 		return 0, nil // only by the ring
 	}
 	return d.Sockets.TryWrite(fd, p)
@@ -121,7 +124,7 @@ func (d *proactor) TryWrite(fd int, p []byte) (int, error) {
 
 // TrySendFile implements driver.Sockets.
 func (d *proactor) TrySendFile(fd int, f *os.File, off int64, n int) (int, error) {
-	if fd&uring.Fixed != 0 {
+	if isDirect(fd) {
 		return 0, errors.ErrUnsupported
 	}
 	return d.Sockets.TrySendFile(fd, f, off, n)
@@ -129,7 +132,7 @@ func (d *proactor) TrySendFile(fd int, f *os.File, off int64, n int) (int, error
 
 // Unsent implements driver.Sockets.
 func (d *proactor) Unsent(fd int) int {
-	if fd&uring.Fixed != 0 {
+	if isDirect(fd) {
 		return -1
 	}
 	return d.Sockets.Unsent(fd)
@@ -137,7 +140,7 @@ func (d *proactor) Unsent(fd int) int {
 
 // LocalAddr implements driver.Sockets.
 func (d *proactor) LocalAddr(fd int) net.Addr {
-	if fd&uring.Fixed != 0 {
+	if isDirect(fd) {
 		return net.TCPAddrFromAddrPort(d.table.at(fd &^ uring.Fixed).local)
 	}
 	return d.Sockets.LocalAddr(fd)
@@ -145,7 +148,7 @@ func (d *proactor) LocalAddr(fd int) net.Addr {
 
 // RemoteAddr implements driver.Sockets.
 func (d *proactor) RemoteAddr(fd int) net.Addr {
-	if fd&uring.Fixed != 0 {
+	if isDirect(fd) {
 		remote := d.table.at(fd &^ uring.Fixed).remote
 		if !remote.IsValid() {
 			return nil // it had gone before it was opened
@@ -157,7 +160,7 @@ func (d *proactor) RemoteAddr(fd int) net.Addr {
 
 // SetNoDelay implements driver.Sockets.
 func (d *proactor) SetNoDelay(fd int, on bool) error {
-	if fd&uring.Fixed != 0 {
+	if isDirect(fd) {
 		return fmt.Errorf("TCP_NODELAY: %w (%w)", errDirect, errors.ErrUnsupported)
 	}
 	return d.Sockets.SetNoDelay(fd, on)
@@ -165,7 +168,7 @@ func (d *proactor) SetNoDelay(fd int, on bool) error {
 
 // SetKeepAlive implements driver.Sockets.
 func (d *proactor) SetKeepAlive(fd int, idle time.Duration) error {
-	if fd&uring.Fixed != 0 {
+	if isDirect(fd) {
 		return fmt.Errorf("SO_KEEPALIVE: %w (%w)", errDirect, errors.ErrUnsupported)
 	}
 	return d.Sockets.SetKeepAlive(fd, idle)

@@ -97,7 +97,7 @@ func (d *proactor) Poll(wait time.Duration) error {
 		wait = 0
 	}
 	d.feed()
-	if len(d.hungry)+len(d.starved)+len(d.backlog) > 0 {
+	if len(d.hungry)+len(d.starved) > 0 || d.taken < len(d.backlog) {
 		wait = 0
 	}
 	if d.err != nil {
@@ -106,7 +106,13 @@ func (d *proactor) Poll(wait time.Duration) error {
 	if err := d.ring.Enter(wait); err != nil {
 		return d.fail(err)
 	}
-	for c, ok := d.next(); ok; c, ok = d.next() {
+	// Those that come meanwhile are for the next Poll: polls of connections that
+	// stay readable complete when they are submitted, and there would be no end.
+	for n := len(d.backlog) - d.taken + d.ring.Ready(); n > 0; n-- {
+		c, ok := d.next()
+		if !ok {
+			break // finishNow took it
+		}
 		d.completed(&c)
 	}
 	return d.err

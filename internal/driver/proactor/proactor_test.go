@@ -414,6 +414,40 @@ func TestFullTableLeavesConnectionsTheirDescriptors(t *testing.T) {
 	}
 }
 
+// TestPollReturnsThoughManyStayReadable has more connections with much to read
+// than there is room for submissions.
+func TestPollReturnsThoughManyStayReadable(t *testing.T) {
+	s := small
+	s.completions = 64
+	l, addr := newLoop(t, s)
+	const conns, much = 10, 512 << 10
+	var peers []net.Conn
+	total := func() (n int) {
+		for _, p := range l.received {
+			n += len(p)
+		}
+		return n
+	}
+	for range conns {
+		_, p := l.connect(addr)
+		l.write(p, make([]byte, 4*s.bufferSize)) // from then on it is polled
+		peers = append(peers, p)
+	}
+	l.until("the first bytes", func() bool { return total() == conns*4*s.bufferSize })
+	for _, p := range peers {
+		go p.Write(make([]byte, much))
+	}
+	for want := total() + conns*much; total() < want; {
+		before := total()
+		if err := l.d.Poll(10 * time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
+		if n := total() - before; n > conns*readSize {
+			t.Fatalf("one Poll brought %d bytes: more than one read of every connection", n)
+		}
+	}
+}
+
 func TestMisuseIsRefused(t *testing.T) {
 	l, addr := newLoop(t, small)
 	id, _ := l.connect(addr)
