@@ -5,6 +5,7 @@ package sock
 import (
 	"net"
 	"os"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -25,7 +26,7 @@ func (Sockets) TryWrite(fd int, p []byte) (int, error) {
 
 // LocalAddr returns the address of this end, or nil if there is none.
 func (Sockets) LocalAddr(fd int) net.Addr {
-	sa, err := unix.Getsockname(fd)
+	sa, err := syscall.Getsockname(fd)
 	if err != nil {
 		return nil
 	}
@@ -35,7 +36,7 @@ func (Sockets) LocalAddr(fd int) net.Addr {
 // RemoteAddr returns the address of the other end, or nil if there is none
 // any more.
 func (Sockets) RemoteAddr(fd int) net.Addr {
-	sa, err := unix.Getpeername(fd)
+	sa, err := syscall.Getpeername(fd)
 	if err != nil {
 		return nil
 	}
@@ -73,8 +74,8 @@ func setTCP(fd int, name string, level, option, value int) error {
 // isTCP is true exactly when the stream socket fd is TCP. What is not even a
 // socket counts as such, so that errors about it are not lost.
 func isTCP(fd int) bool {
-	sa, err := unix.Getsockname(fd)
-	_, unixDomain := sa.(*unix.SockaddrUnix)
+	sa, err := syscall.Getsockname(fd)
+	_, unixDomain := sa.(*syscall.SockaddrUnix)
 	return err != nil || !unixDomain
 }
 

@@ -54,6 +54,7 @@ const (
 	resumed                   // what is held is to be delivered by a report
 	bulky                     // it filled a buffer: see lending
 	polled                    // what is under way is no receive, but a poll for one
+	local                     // it is not TCP
 )
 
 // must returns the connection id, which must be in the state s.

@@ -15,6 +15,9 @@ func (d *proactor) Dial(id driver.ID, addr net.Addr) {
 	fd, err := sock.Connect(addr)
 	c := d.begin(id, dialing, fd)
 	d.dials[id] = addr
+	if addr.Network() == "unix" {
+		c.flow = local
+	}
 	if err != nil {
 		d.reports = append(d.reports, report{id, c.generation, err})
 		return

@@ -16,6 +16,7 @@ import (
 // listener is a descriptor that connections are accepted on.
 type listener struct {
 	fd        int
+	local     bool  // true exactly when its connections are
 	listening bool  // true exactly when Accepted may follow
 	armed     bool  // true exactly when the kernel will report
 	waiting   []int // accepted and not reported
@@ -31,7 +32,7 @@ func (d *proactor) Listen(l driver.ID, fd int) error {
 	if ln.listening {
 		panic("proactor: Listen under a name that is listening")
 	}
-	*ln = listener{fd: fd, listening: true, waiting: d.system.take(fd)}
+	*ln = listener{fd: fd, local: sock.Local(fd), listening: true, waiting: d.system.take(fd)}
 	if len(ln.waiting) > 0 {
 		d.arrivals = append(d.arrivals, l)
 	}
@@ -55,9 +56,18 @@ func (d *proactor) arrive() {
 			ln := &d.listeners[l]
 			fd := ln.waiting[0]
 			ln.waiting = ln.waiting[1:]
-			d.events.Accepted(l, fd, nil)
+			d.pass(l, ln, fd)
 		}
 	}
+}
+
+// pass passes on a connection that was accepted.
+func (d *proactor) pass(l driver.ID, ln *listener, fd int) {
+	if !ln.local {
+		d.arriving = fd
+	}
+	d.events.Accepted(l, fd, nil)
+	d.arriving = -1
 }
 
 // Unlisten implements driver.Driver. It waits until the kernel has let go of
@@ -121,7 +131,7 @@ func (d *proactor) finishNow(target uint64, f func(result int32)) error {
 	return nil
 }
 
-// accepted passes on a connection that the kernel accepted.
+// accepted takes what the kernel says of accepting.
 func (d *proactor) accepted(l driver.ID, r *uring.Completion) {
 	ln := &d.listeners[l]
 	if !r.More() {
@@ -130,7 +140,7 @@ func (d *proactor) accepted(l driver.ID, r *uring.Completion) {
 	}
 	switch err := r.Err(); err {
 	case nil:
-		d.events.Accepted(l, int(r.Result), nil)
+		d.pass(l, ln, int(r.Result))
 	case unix.EINTR, unix.EAGAIN, unix.ECONNABORTED, unix.EPROTO:
 		// A signal, or a peer that did not wait.
 	default:

@@ -39,6 +39,7 @@ type proactor struct {
 	conns     []conn     // by driver.ID
 	listeners []listener // by driver.ID
 	table     *table     // nil unless connections are direct
+	arriving  int        // the descriptor that Accepted is being called with, if that is TCP
 	dials     map[driver.ID]net.Addr
 	held      map[driver.ID]*held // what came for connections that are paused
 	underWay  int                 // operations that the kernel will still report

@@ -77,8 +77,8 @@ func (d *proactor) close(id driver.ID, c *conn) {
 // peer sees nothing of it. To cancel it the kernel would have to find it among those
 // of all connections.
 func (d *proactor) silence(c *conn) bool {
-	if c.underWay&(receive|unreceive) != receive || c.flow&detached != 0 || c.fd&uring.Fixed != 0 ||
-		sock.Local(int(c.fd)) || unix.Shutdown(int(c.fd), unix.SHUT_RD) != nil {
+	if c.underWay&(receive|unreceive) != receive || c.flow&(detached|local) != 0 || c.fd&uring.Fixed != 0 ||
+		unix.Shutdown(int(c.fd), unix.SHUT_RD) != nil {
 		return false
 	}
 	c.underWay |= unreceive

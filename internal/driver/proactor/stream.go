@@ -29,7 +29,11 @@ type piece struct {
 
 // Open implements driver.Driver.
 func (d *proactor) Open(id driver.ID, fd int) (int, error) {
+	isTCP := fd == d.arriving || !sock.Local(fd)
 	c := d.begin(id, open, d.direct(fd))
+	if !isTCP {
+		c.flow = local
+	}
 	d.receive(id, c)
 	return int(c.fd), nil
 }

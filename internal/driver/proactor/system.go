@@ -75,7 +75,7 @@ func (s *system) New(h driver.Events, pool *buffer.Pool) (driver.Driver, error) 
 		return nil, fmt.Errorf("cannot make a driver over io_uring: %w", errors.Join(uring.Probe(), err))
 	}
 	d := &proactor{
-		system: s, events: h, pool: pool, ring: ring, eventfd: -1,
+		system: s, events: h, pool: pool, ring: ring, eventfd: -1, arriving: -1,
 		dials: map[driver.ID]net.Addr{}, held: map[driver.ID]*held{},
 	}
 	if d.lent, err = newLending(ring, pool, s.buffers, s.bufferSize); err != nil {

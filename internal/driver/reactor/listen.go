@@ -13,6 +13,7 @@ import (
 type listener struct {
 	acceptor   sock.Acceptor
 	fd         int
+	local      bool   // true exactly when its connections are
 	generation uint32 // as conn's
 	ended      uint32 // as conn's
 	listening  bool   // true exactly when Accepted may follow
@@ -30,7 +31,7 @@ func (r *reactor) Listen(l driver.ID, fd int) error {
 	if err := r.poller.add(fd, newToken(uint32(l), ln.generation)|listenerBit, readable); err != nil {
 		return err
 	}
-	ln.acceptor, ln.fd, ln.listening = sock.NewAcceptor(fd), fd, true
+	ln.acceptor, ln.fd, ln.local, ln.listening = sock.NewAcceptor(fd), fd, sock.Local(fd), true
 	return nil
 }
 
@@ -62,7 +63,11 @@ func (r *reactor) acceptable(l driver.ID, generation uint32) {
 		fd, err := ln.acceptor.Accept()
 		switch err {
 		case nil:
+			if !ln.local {
+				r.arriving = fd
+			}
 			r.events.Accepted(l, fd, nil)
+			r.arriving = -1
 		case unix.EAGAIN:
 			return
 		case unix.EINTR, unix.ECONNABORTED, unix.EPROTO:

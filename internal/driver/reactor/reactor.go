@@ -57,6 +57,8 @@ func (s *system) New(h driver.Events, pool *buffer.Pool) (driver.Driver, error) 
 		batch:   make([]event, batchMin),
 		scratch: pool.Get(readSize),
 		dials:   map[driver.ID]net.Addr{},
+
+		arriving: -1,
 	}, nil
 }
 
@@ -74,6 +76,7 @@ type reactor struct {
 
 	conns     []conn     // by driver.ID
 	listeners []listener // by driver.ID
+	arriving  int        // the descriptor that Accepted is being called with, if that is TCP
 	dials     map[driver.ID]net.Addr
 
 	scratch *buffer.Block // what every connection is read into

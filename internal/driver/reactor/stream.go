@@ -15,7 +15,7 @@ import (
 // Open implements driver.Driver.
 func (r *reactor) Open(id driver.ID, fd int) (int, error) {
 	c := r.begin(id, open, fd)
-	if sock.Local(fd) {
+	if fd != r.arriving && sock.Local(fd) {
 		c.flow = local
 	}
 	if err := r.await(id, c, readable); err != nil {
