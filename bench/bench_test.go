@@ -259,6 +259,19 @@ func comparing(s results.Scenario, a string, b ...string) *compareCmd {
 	return &compareCmd{Scenario: s, A: a, B: b, Conns: 20, Size: testSize, Pipeline: 1, Runs: 2, timing: testTiming}
 }
 
+func TestContendingTakesProcessorTimeUntilItIsStopped(t *testing.T) {
+	l := testLab(t)
+	stop, err := l.contend()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cell := results.Cell{Scenario: results.Echo, Conns: 1, Size: testSize}
+	if run := l.measure(find(t, "bare"), cell, testTiming); !run.Good() || run.Noise < results.LoudNoise {
+		t.Errorf("others have %.3f of the cores: %s", run.Noise, run.Failure)
+	}
+	stop()
+}
+
 func TestComparePrintsEveryServerAndItsRatio(t *testing.T) {
 	c := comparing(results.Echo, "bare", "net")
 	of, err := c.checked()

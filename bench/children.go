@@ -29,6 +29,14 @@ const (
 	saidResult    = "result"    // a client's load.Result follows, as JSON
 )
 
+// spinCmd only computes, until it is killed.
+type spinCmd struct{}
+
+func (spinCmd) Run() error {
+	for {
+	}
+}
+
 // serveCmd is one server.
 type serveCmd struct {
 	Name string `arg:"" help:"Which server: ${servers}."`

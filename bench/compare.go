@@ -23,6 +23,7 @@ type compareCmd struct {
 	Pipeline    int              `default:"1" help:"HTTP requests outstanding on a connection."`
 	Runs        int              `default:"5" help:"How often each is measured, in turn: A B A B."`
 	ServerCores int              `help:"Cores for the server, and its event loops; a third of them by default."`
+	Contend     bool             `help:"Share the server's cores with a program that only computes, so that the server is the limit and not the client. It counts as noise, and the schedulers of Go and of the kernel disturb each other: compare like with like."`
 	timing
 }
 
@@ -37,6 +38,13 @@ func (c *compareCmd) Run() error {
 func (c *compareCmd) measure(l *lab, of []servers.Server) error {
 	cell := results.Cell{Scenario: c.Scenario, Conns: c.Conns, Size: c.Size, Pipeline: c.Pipeline}
 	runs := map[string][]results.Run{}
+	if c.Contend {
+		stop, err := l.contend()
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
 	for i := range c.Runs {
 		fmt.Fprintf(os.Stderr, "run %d of %d\n", i+1, c.Runs)
 		for _, s := range of {

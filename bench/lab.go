@@ -90,6 +90,26 @@ func (l *lab) cores() []int {
 	return slices.Compact(slices.Sorted(slices.Values(slices.Concat(l.serverCores, l.clientCores))))
 }
 
+// contend starts a program on each core of the server that takes what processor
+// time it gets, and returns the way to end them.
+func (l *lab) contend() (stop func(), err error) {
+	var all []*child.Process
+	stop = func() {
+		for _, p := range all {
+			p.Kill()
+		}
+	}
+	for i := range l.serverCores {
+		p, err := child.Start(l.ctx, l.serverCores[i:i+1], child.Self("spin"))
+		if err != nil {
+			stop()
+			return nil, err
+		}
+		all = append(all, p)
+	}
+	return stop, nil
+}
+
 // layout says who has which cores.
 func (l *lab) layout() string {
 	if l.serverCores[0] == l.clientCores[0] {

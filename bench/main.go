@@ -29,6 +29,7 @@ type cli struct {
 	Checks      checksCmd      `cmd:"" help:"Check how libraries behave where others have failed."`
 	Serve       serveCmd       `cmd:"" help:"Run one server until killed."`
 	Load        loadCmd        `cmd:"" hidden:"" help:"Run one client. The other commands start it."`
+	Spin        spinCmd        `cmd:"" hidden:"" help:"Only compute. --contend starts it."`
 	CheckServer checkServerCmd `cmd:"" hidden:"" help:"Run one server of the checks, which start it."`
 }
 
