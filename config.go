@@ -31,7 +31,8 @@ type Config struct {
 	// then fail, and so does SendFile, with errors.ErrUnsupported; Detach takes
 	// a descriptor, a write from another goroutine always wakes the loop, bytes
 	// come in pieces of 8 KiB, and Close waits for every peer's end as it does
-	// for that of a slow one. Beyond the tables, connections have descriptors.
+	// for that of a slow one. Beyond the tables, connections have descriptors:
+	// LoopStats.Direct counts those that have none.
 	DirectDescriptors bool
 
 	// Accept says who accepts connections.

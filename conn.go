@@ -317,6 +317,7 @@ type active struct {
 	jobs    jobs
 	view    *netConn
 	detach  func(*os.File, []byte, error)
+	lost    error // why there is nothing to hand out although detaching had begun
 }
 
 // act returns c's active part, with slot.mu held, and gives it one if there
@@ -397,7 +398,7 @@ func (a *active) recycle(l *eventLoop) {
 	a.in.Close()
 	a.out.Close()
 	a.timers, a.dial, a.unread, a.cause, a.ended, a.local = nil, nil, 0, nil, false, nil
-	a.marks, a.view, a.detach, a.left, a.lastEnd, a.direct = nil, nil, nil, 0, 0, 0
+	a.marks, a.view, a.detach, a.lost, a.left, a.lastEnd, a.direct = nil, nil, nil, nil, 0, 0, 0
 	l.actives.Put(a)
 }
 

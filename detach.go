@@ -11,7 +11,8 @@ import (
 // been sent. fn is called on the loop with a file over the descriptor, which
 // is the caller's to close, and the received bytes that OnData left unread;
 // net.FileConn makes a net.Conn of the file. Before it, OnClose is called with
-// ErrDetached. If the connection ends first, fn is called with the cause.
+// ErrDetached. If the connection ends first, fn is called with the cause; if it
+// breaks meanwhile, after OnClose with ErrDetached.
 func (c Conn) Detach(fn func(f *os.File, unread []byte, err error)) error {
 	s, err := c.lockOpen()
 	if err != nil {
@@ -48,7 +49,13 @@ func (l *eventLoop) handOut(a *active, fd int) {
 	var f *os.File
 	var unread []byte
 	if err == ErrDetached {
-		if f, err = l.eng.sys.File(fd); err == nil {
+		f, err = l.eng.sys.File(fd)
+		switch {
+		case err != nil:
+		case a.lost != nil:
+			_ = f.Close()
+			f, err = nil, a.lost
+		default:
 			unread = append(unread, a.in.Bytes()...)
 		}
 	}

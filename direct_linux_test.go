@@ -106,12 +106,13 @@ func TestMoreConnectionsThanDescriptors(t *testing.T) {
 	if line, err := text.ReadString('\n'); err != nil || line != "all are connected\n" {
 		t.Fatalf("the clients say %q, %v", line, err)
 	}
-	total := int64(0)
+	var total, direct int64
 	for _, l := range e.Stats().Loops {
 		total += l.Conns
+		direct += l.Direct
 	}
-	if n := openDescriptors(t); total != conns || n >= limit {
-		t.Errorf("%d connections, want %d; %d descriptors, of at most %d", total, conns, n, limit)
+	if n := openDescriptors(t); total != conns || direct != conns || n >= limit {
+		t.Errorf("%d connections, %d of them direct, want %d; %d descriptors, of at most %d", total, direct, conns, n, limit)
 	}
 	_ = in.Close()
 	if rest, err := io.ReadAll(text); err != nil || len(rest) > 0 {

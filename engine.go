@@ -292,10 +292,25 @@ func (l *eventLoop) abandon(err error) {
 			time.Sleep(time.Millisecond)
 			s.mu.Lock()
 		}
-		ch.conn(i).act().end(err)
+		a := ch.conn(i).act()
+		if s.flags&(flagDetach|flagGone) == flagDetach {
+			a.lost = err // with what the driver had received
+		}
+		a.end(err)
 		l.tellView(ch, i, s)
 		l.leaving(ch, i, s)
 		l.hangup(ch, i, s)
+		s.mu.Unlock()
+	})
+	l.eachSlot(func(ch *chunk, i uint32, s *slot) {
+		for ch.part(i).jobs.count > 0 { // OnClose comes after them
+			s.mu.Unlock()
+			for _, t := range l.tasks.Take(perPass) { // which they may wait for
+				l.execute("Execute", t)
+			}
+			time.Sleep(time.Millisecond)
+			s.mu.Lock()
+		}
 		s.mu.Unlock()
 	})
 	l.closeDriver()

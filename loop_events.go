@@ -122,6 +122,9 @@ func (l *eventLoop) broken(ch *chunk, i uint32, s *slot, err error) {
 		l.shut(ch, i, s, false)
 		return
 	}
+	if s.flags&flagDetach != 0 {
+		ch.conn(i).act().lost = err
+	}
 	s.mu.Unlock()
 }
 

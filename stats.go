@@ -30,6 +30,7 @@ type LoopStats struct {
 	Completions  int64 // events or completions that the kernel reported in them
 	Starved      int64 // receives that stopped for want of a buffer; io_uring only
 	Overflows    int64 // times that the completion queue was full; io_uring only
+	Direct       int64 // those of Conns that have no descriptor, see Config.DirectDescriptors
 	Wakeups      int64 // times that another goroutine ended the loop's sleep
 	Queued       int   // requests, functions and connections waiting for the loop at present
 	LiveBlocks   int64 // blocks of buffer memory in use at present
@@ -74,6 +75,7 @@ func (e *Engine) Stats() Stats {
 			Completions:  c.driver.Completions,
 			Starved:      c.driver.Starved,
 			Overflows:    c.driver.Overflows,
+			Direct:       c.driver.Direct,
 			Wakeups:      l.wakeups.Load(),
 			Queued:       l.attention.Len() + l.tasks.Len() + l.incoming.Len(),
 			LiveBlocks:   l.pool.Live(),

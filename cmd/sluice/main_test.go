@@ -94,6 +94,7 @@ func TestServeRefusesBadFlagsWithWhatToDo(t *testing.T) {
 		"must be tcp":      {"--echo", "udp://127.0.0.1:0"},
 		"--loops":          {"--loops", "-3"},
 		"--driver":         {"--driver", "select"},
+		"--direct needs":   {"--direct", "--driver", "portable"},
 		"--accept":         {"--accept", "all"},
 		"--balance":        {"--balance", "random"},
 		"--drain":          {"--drain", "soon"},

@@ -107,6 +107,9 @@ func (s *serveCmd) config() (sluice.Config, error) {
 	if s.Loops < 0 || s.Drain < 0 {
 		return cfg, errors.New("--loops and --drain must not be negative")
 	}
+	if s.Direct && s.Driver != "auto" && s.Driver != "io_uring" {
+		return cfg, fmt.Errorf("--direct needs --driver io_uring, not %s", s.Driver)
+	}
 	switch s.Accept {
 	case "main":
 		cfg.Accept = sluice.AcceptMain

@@ -107,8 +107,9 @@ type Driver interface {
 	// Detach ends id as Shut does but leaves the descriptor open, which it
 	// returns; it is the caller's when Closed comes. No Send may be
 	// unanswered. Bytes that had already been taken from the kernel are still
-	// reported by Received, also if id was paused. On an error there is no
-	// such descriptor to be had, and id goes on as before.
+	// reported by Received, also if id was paused; likewise what broke the
+	// connection, if the kernel has told it, for it tells it once. On an error
+	// there is no such descriptor to be had, and id goes on as before.
 	Detach(id ID) (fd int, err error)
 
 	// Poll submits what was asked for, waits for something to happen, but
@@ -138,6 +139,7 @@ type Counters struct {
 	Submissions int64 // operations handed to the kernel in them
 	Completions int64 // what the kernel reported in them
 	Starved     int64 // times that a connection stopped receiving for want of a buffer
+	Direct      int64 // connections at present that are no descriptors of the process
 	Overflows   int64 // times that the kernel had no room for a report
 }
 

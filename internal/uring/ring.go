@@ -6,7 +6,6 @@ import (
 	"errors"
 	"math"
 	"os"
-	"runtime"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -207,7 +206,7 @@ func (r *Ring) mustSubmit() {
 		switch errno {
 		case 0, unix.EINTR:
 		case unix.EAGAIN, unix.EBUSY, unix.ENOMEM:
-			runtime.Gosched() // the kernel has no memory for it now
+			time.Sleep(time.Millisecond) // the kernel has no memory for it now
 		default:
 			// Only a wrong use gets here: another thread's, or a closed ring.
 			panic("uring: io_uring_enter: " + errno.Error())

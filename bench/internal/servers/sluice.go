@@ -6,7 +6,7 @@ import (
 )
 
 // sluiceDrivers returns a server for each driver that this system has;
-// "sluice" is the one that Sluice chooses by itself.
+// "sluice" is the one that Sluice chooses by itself. Another has direct descriptors.
 func sluiceDrivers() []Server {
 	var all []Server
 	for _, driver := range sluice.Drivers() {
@@ -15,7 +15,10 @@ func sluiceDrivers() []Server {
 			About: "Sluice with its driver " + driver + ".",
 		})
 	}
-	return all
+	return append(all, Server{
+		Name: "sluice-direct", Protocol: Echo, Variant: true, Serve: sluiceEcho(sluice.Config{DirectDescriptors: true}),
+		About: "Sluice on io_uring with direct descriptors.",
+	})
 }
 
 // sluiceEcho returns an echo server with settings of its own. A loop for each

@@ -75,6 +75,14 @@ func (t *table) add(fd int) int {
 	return i | uring.Fixed
 }
 
+// count returns how many connections are in the table, which may be nil.
+func (t *table) count() int64 {
+	if t == nil {
+		return 0
+	}
+	return int64(t.used - len(t.free))
+}
+
 // at returns where the addresses of file i lie.
 func (t *table) at(i int) *addrs { return &t.addrs[i/chunk][i%chunk] }
 

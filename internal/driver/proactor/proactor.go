@@ -264,7 +264,7 @@ func (d *proactor) Counters() driver.Counters {
 	c := &d.ring.Count
 	return driver.Counters{
 		Enters: c.Enters, Submissions: c.Submissions, Completions: c.Completions,
-		Starved: d.starvings, Overflows: c.Overflows,
+		Starved: d.starvings, Overflows: c.Overflows, Direct: d.table.count(),
 	}
 }
 

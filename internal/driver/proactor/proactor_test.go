@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sluice-go/sluice/buffer"
 	"github.com/sluice-go/sluice/internal/driver"
 	"github.com/sluice-go/sluice/internal/driver/drivertest"
@@ -397,8 +399,8 @@ func TestFullTableLeavesConnectionsTheirDescriptors(t *testing.T) {
 			l.write(p, []byte("hello"))
 			l.until("what was written", func() bool { return len(l.received[id]) == 5 })
 		}
-		if fixed != table.size {
-			t.Errorf("round %d: %d of 4 connections are in a table of %d", round, fixed, table.size)
+		if n := l.d.Counters().Direct; fixed != table.size || n != int64(fixed) {
+			t.Errorf("round %d: %d of 4 connections are in a table of %d, and %d are counted", round, fixed, table.size, n)
 		}
 		for _, id := range ids {
 			l.d.Shut(id, round%2 == 0)
@@ -411,6 +413,45 @@ func TestFullTableLeavesConnectionsTheirDescriptors(t *testing.T) {
 			}
 			return true
 		})
+		if n := l.d.Counters().Direct; n != 0 {
+			t.Errorf("round %d: %d direct connections are counted when none is left", round, n)
+		}
+	}
+}
+
+// TestDetachTellsThatTheConnectionBroke has the peer reset a connection that is
+// being detached while the kernel is still receiving for it.
+func TestDetachTellsThatTheConnectionBroke(t *testing.T) {
+	for _, when := range []string{"open", "paused", "paused with bytes"} {
+		l, addr := newLoop(t, IOUring().(*system).sizes)
+		id, p := l.connect(addr)
+		if when != "open" {
+			l.d.Pause(id)
+		}
+		if when == "paused with bytes" {
+			l.write(p, []byte("hello"))
+			l.until("bytes to be held", func() bool { return l.d.held[id] != nil })
+			l.write(p, []byte("world"))
+		}
+		fd, err := l.d.Detach(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.(*net.TCPConn).SetLinger(0); err != nil {
+			t.Fatal(err)
+		}
+		p.Close()
+		l.until("Closed", func() bool { return l.closed[id] })
+		// What the driver did not take is there for the new owner.
+		for n := 1; n > 0 && err == nil; {
+			n, err = unix.Read(fd, make([]byte, 16))
+		}
+		if told := l.ended[id]; !errors.Is(told, unix.ECONNRESET) && !errors.Is(err, unix.ECONNRESET) {
+			t.Errorf("%s: nobody was told that the connection broke: the driver said %v, reading %v", when, told, err)
+		}
+		if err := unix.Close(fd); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -191,12 +191,13 @@ func (d *proactor) stop(id driver.ID, c *conn) {
 	}
 }
 
-// finish reports the end of the flow of Received, or holds it back. An EOF is
-// still there for whoever takes over the descriptor.
+// finish reports the end of the flow of Received, or holds it back.
 func (d *proactor) finish(id driver.ID, c *conn, err error) {
 	switch {
-	case c.state != open:
-	case c.flow&(paused|holding) != 0:
+	case c.state == closing && (c.flow&detached == 0 || err == io.EOF):
+		// Nobody wants it any more, or it is still there for whoever takes over
+		// the descriptor.
+	case c.flow&holding != 0 || c.flow&(paused|detached) == paused:
 		d.hold(id, c).err = err
 	default:
 		c.flow |= finished
