@@ -2,6 +2,8 @@ package sluice
 
 import (
 	"net"
+	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -71,4 +73,21 @@ func (d *instant) Poll(time.Duration) error {
 		d.events.Received(driver.ID(id), d.block, d.block.Bytes()[:1024], nil)
 	}
 	return nil
+}
+
+// TestALongPassGivesWay is about passes whose callbacks take long: the goroutines
+// that they make runnable do not wait for the end of the pass.
+func TestALongPassGivesWay(t *testing.T) {
+	s := newStepped(t, Config{})
+	l := s.eng.loops[0]
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	l.reports, l.yielded = 0, l.time()-yieldEvery
+	var ran atomic.Bool
+	go ran.Store(true)
+	for range timeEvery {
+		l.begin()
+	}
+	if !ran.Load() {
+		t.Error("another goroutine did not run meanwhile")
+	}
 }
