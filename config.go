@@ -83,6 +83,15 @@ type Config struct {
 	// 0 means 15 seconds, a negative value none.
 	KeepAlive time.Duration
 
+	// HandshakeTimeout ends a connection whose TLS handshake is not over so long
+	// after it was accepted or connected. 0 means 10 seconds.
+	HandshakeTimeout time.Duration
+
+	// MaxHandshakes is how many TLS handshakes may run at a time. Each has a
+	// goroutine and about 20 KB; others wait, and their time passes. One that has
+	// not sent its first whole message does not count. 0 means 1,000.
+	MaxHandshakes int
+
 	// Workers is the greatest number of goroutines that run offloaded jobs
 	// at one time. 0 means 256 for each processor.
 	Workers int
@@ -158,6 +167,10 @@ func (cfg Config) withDefaults() (Config, error) {
 	set(&cfg.WriteLimit, max(defaultWriteLimit, cfg.HighWater))
 	set(&cfg.ReadLimit, defaultReadLimit)
 	set(&cfg.Workers, workersPerProc*runtime.GOMAXPROCS(0))
+	set(&cfg.MaxHandshakes, 1000)
+	if cfg.HandshakeTimeout == 0 {
+		cfg.HandshakeTimeout = 10 * time.Second
+	}
 	if cfg.LingerTimeout == 0 {
 		cfg.LingerTimeout = defaultLinger
 	}
@@ -182,6 +195,8 @@ func (cfg Config) withDefaults() (Config, error) {
 		return cfg, fmt.Errorf("sluice: Config.Accept is %v; it must be AcceptAuto, AcceptMain or AcceptPerLoop", cfg.Accept)
 	case cfg.IdleTimeout < 0 || cfg.IdleTimeout > maxIdle:
 		return cfg, fmt.Errorf("sluice: Config.IdleTimeout is %v; it must be between 0 and %v", cfg.IdleTimeout, maxIdle)
+	case cfg.MaxHandshakes < 0 || cfg.HandshakeTimeout < 0:
+		return cfg, fmt.Errorf("sluice: Config.MaxHandshakes is %d and HandshakeTimeout %v; they must not be negative", cfg.MaxHandshakes, cfg.HandshakeTimeout)
 	case cfg.LingerTimeout < 0:
 		return cfg, fmt.Errorf("sluice: Config.LingerTimeout is %v; it must not be negative", cfg.LingerTimeout)
 	case cfg.LowWater < 0 || cfg.LowWater > cfg.HighWater || cfg.HighWater > cfg.WriteLimit || cfg.WriteLimit > maxWriteLimit:

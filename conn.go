@@ -393,6 +393,9 @@ func (a *active) idle() bool {
 		a.view == nil && a.detach == nil && a.dial == nil && a.jobs.count == 0
 }
 
+// failed reports whether the connection has a reason to end already.
+func (a *active) failed() bool { return a != nil && a.ended }
+
 // recycle gives a back for the next connection that needs one.
 func (a *active) recycle(l *eventLoop) {
 	a.in.Close()

@@ -158,7 +158,7 @@ func (c Conn) write(p []byte, n int) (int, error) {
 // locked.
 func (c Conn) direct(s *slot, p []byte) []byte {
 	switch {
-	case s.pending > 0 || s.flags&flagSending != 0:
+	case s.pending > 0 || s.flags&(flagSending|flagTLS) != 0:
 		return nil
 	case s.flags&flagBusy == 0 && (len(p) >= directMin || s.flags&flagQueued == 0 && c.ch.loop.parked.Load()):
 		return p[:min(len(p), directMax)]
@@ -268,14 +268,15 @@ func (c Conn) WriteBuffer(src *buffer.LinkBuffer) error {
 
 // Flush sends from the calling goroutine what the descriptor takes at once of
 // the bytes that wait, instead of leaving that to the end of the callback or
-// pass. It suits a callback that goes on working after it has answered.
+// pass. It suits a callback that goes on working after it has answered. With TLS,
+// which the loop alone encrypts, it does nothing.
 func (c Conn) Flush() error {
 	s, err := c.lockOpen()
 	if err != nil {
 		return err
 	}
 	a := c.part()
-	for a != nil && s.flags&flagSending == 0 && s.pending > 0 {
+	for a != nil && s.flags&(flagSending|flagTLS) == 0 && s.pending > 0 {
 		var piece [1][]byte
 		p := a.out.Buffers(piece[:0], 1)[0]
 		n, err := c.writeNow(s, p)

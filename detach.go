@@ -2,6 +2,7 @@ package sluice
 
 import (
 	"errors"
+	"fmt"
 	"os"
 
 	"github.com/sluice-go/sluice/internal/driver"
@@ -18,6 +19,10 @@ func (c Conn) Detach(fn func(f *os.File, unread []byte, err error)) error {
 	if err != nil {
 		return err
 	}
+	if s.flags&flagTLS != 0 {
+		s.mu.Unlock()
+		return errDetachTLS
+	}
 	a := c.act()
 	if fn == nil || a.detach != nil || a.view != nil {
 		s.mu.Unlock()
@@ -28,6 +33,8 @@ func (c Conn) Detach(fn func(f *os.File, unread []byte, err error)) error {
 	c.notify(s)
 	return nil
 }
+
+var errDetachTLS = fmt.Errorf("sluice: Detach of a TLS connection, whose descriptor is of no use without its keys: %w; use NetConn", errors.ErrUnsupported)
 
 // letGo has the driver give the descriptor up, with s locked; it unlocks.
 func (l *eventLoop) letGo(ch *chunk, i uint32, s *slot) {

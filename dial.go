@@ -39,8 +39,11 @@ func (e *Engine) Dial(ctx context.Context, network, address string, h Handler) (
 		err error
 	}
 	ch := make(chan outcome, 1)
+	d := &dialing{network: network, addrs: addrs}
+	if d.route, err = dialRoute(e, h, address); err != nil {
+		return Conn{}, err
+	}
 	l := e.pick(-1)
-	d := &dialing{network: network, addrs: addrs, route: newRoute(e, h, nil)}
 	d.done = func(c Conn, err error) { ch <- outcome{c, err} }
 	l.do(func() { l.dial(ctx, d) })
 	select {
@@ -73,7 +76,10 @@ func (c Conn) Dial(ctx context.Context, network, address string, h Handler, done
 	}
 	s.mu.Unlock()
 	l := c.ch.loop
-	d := &dialing{network: network, route: newRoute(l.eng, h, nil), done: done}
+	d := &dialing{network: network, done: done}
+	if d.route, err = dialRoute(l.eng, h, address); err != nil {
+		return err
+	}
 	begin := func() {
 		var err error
 		if d.addrs, err = resolve(ctx, network, address); err != nil {
@@ -89,6 +95,18 @@ func (c Conn) Dial(ctx context.Context, network, address string, h Handler, done
 		go begin()
 	}
 	return nil
+}
+
+// dialRoute returns the route of a connection that is to be dialed.
+func dialRoute(e *Engine, h Handler, address string) (*route, error) {
+	var err error
+	if t, ok := h.(tlsHandler); ok {
+		if t.cfg, err = clientConfig(t.cfg, address); err != nil {
+			return nil, fmt.Errorf("sluice: dial %s: %w", address, err)
+		}
+		h = t
+	}
+	return newRoute(e, h, nil), nil
 }
 
 // resolve returns the addresses to try, at least one.
@@ -186,8 +204,8 @@ func (l *eventLoop) Connected(id driver.ID, fd int, err error) {
 		l.drv.Dial(id, d.addrs[0])
 		return
 	}
-	d.unwatch()
 	if err == nil && a.ended { // cancelled meanwhile
+		d.unwatch()
 		s.fd = int32(fd)
 		l.shut(ch, i, s, true)
 		return
@@ -199,6 +217,18 @@ func (l *eventLoop) Connected(id driver.ID, fd int, err error) {
 		l.settle(ch, i, s)
 		return
 	}
+	if d.route.tls != nil {
+		l.secure(ch, i, s, fd, d.route.tls, true)
+		return
+	}
+	l.dialed(ch, i, s, fd)
+}
+
+// dialed opens a connection that was dialed, with s locked; it unlocks.
+func (l *eventLoop) dialed(ch *chunk, i uint32, s *slot, fd int) {
+	a := ch.part(i)
+	d := a.dial
+	d.unwatch()
 	a.dial = nil
 	c := ch.conn(i)
 	l.opened(ch, i, s, fd)

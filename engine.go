@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sluice-go/sluice/internal/driver"
+	"github.com/sluice-go/sluice/internal/tlsconn"
 	"github.com/sluice-go/sluice/internal/workers"
 )
 
@@ -23,6 +24,8 @@ type Engine struct {
 	sys   driver.System
 	loops []*eventLoop
 	jobs  *workers.Pool
+
+	handshakes *tlsconn.Gate
 
 	pickMu sync.Mutex // one Pick at a time
 	counts []int      // scratch for Pick
@@ -64,6 +67,7 @@ func newEngine(cfg Config, sys driver.System, start func(*eventLoop)) (*Engine, 
 	}
 	e.jobs = workers.New(cfg.Workers, workerIdle, e.jobPanicked)
 	e.jobs.LogFull = e.jobsFull
+	e.handshakes = tlsconn.NewGate(cfg.MaxHandshakes)
 	for i := range cfg.Loops {
 		l, err := newLoop(e, i)
 		if err != nil {

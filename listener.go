@@ -2,6 +2,7 @@ package sluice
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"math"
 	"net"
@@ -44,12 +45,14 @@ type acceptor struct {
 // route is what the connections of a listener, or one that was dialed, have
 // in common.
 type route struct {
-	h      Handler
-	drain  DrainHandler  // h, if it is one
-	eof    EOFHandler    // h, if it is one
-	hangup HangupHandler // h, if it is one
-	local  net.Addr      // the listener's, nil if dialed
-	index  []routeIndex  // by loop
+	h       Handler
+	drain   DrainHandler          // h, if it is one
+	eof     EOFHandler            // h, if it is one
+	hangup  HangupHandler         // h, if it is one
+	refused HandshakeErrorHandler // h, if it is one
+	tls     *tls.Config           // nil if there is none
+	local   net.Addr              // the listener's, nil if dialed
+	index   []routeIndex          // by loop
 }
 
 // routeIndex is where a loop has a route in its table.
@@ -60,9 +63,14 @@ type routeIndex struct {
 
 func newRoute(e *Engine, h Handler, local net.Addr) *route {
 	r := &route{h: h, local: local, index: make([]routeIndex, len(e.loops))}
+	if t, ok := h.(tlsHandler); ok {
+		h = t.Handler
+		r.h, r.tls = h, t.cfg
+	}
 	r.drain, _ = h.(DrainHandler)
 	r.eof, _ = h.(EOFHandler)
 	r.hangup, _ = h.(HangupHandler)
+	r.refused, _ = h.(HandshakeErrorHandler)
 	if f, ok := h.(Funcs); ok && f.EOF != nil {
 		r.eof = eofFunc(f.EOF)
 	}
@@ -230,6 +238,12 @@ func (e *Engine) mainLoop() (*eventLoop, error) {
 // or, if it takes nothing new, gives its descriptors up.
 func (e *Engine) add(ln *Listener, h Handler) error {
 	r := newRoute(e, h, ln.addr)
+	if t, ok := h.(tlsHandler); ok {
+		if err := serverConfig(t.cfg); err != nil {
+			_ = ln.closeDescriptors()
+			return fmt.Errorf("sluice: listen on %v: %w", ln.addr, err)
+		}
+	}
 	for _, a := range ln.acceptors {
 		a.route = r
 	}
@@ -395,6 +409,10 @@ func (l *eventLoop) adopt(fd int, r *route) {
 	if l.stopping {
 		s.state, s.fd = stateOpen, int32(fd)
 		l.shut(ch, i, s, true)
+		return
+	}
+	if r.tls != nil {
+		l.secure(ch, i, s, fd, r.tls, false)
 		return
 	}
 	l.opened(ch, i, s, fd)

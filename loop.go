@@ -11,6 +11,7 @@ import (
 	"github.com/sluice-go/sluice/buffer"
 	"github.com/sluice-go/sluice/internal/driver"
 	"github.com/sluice-go/sluice/internal/queue"
+	"github.com/sluice-go/sluice/internal/tlsconn"
 	"github.com/sluice-go/sluice/internal/wheel"
 	"github.com/sluice-go/sluice/internal/workers"
 )
@@ -51,7 +52,9 @@ const (
 type eventLoop struct {
 	eng   *Engine
 	index int
-	drv   driver.Driver // set before the loop runs
+	drv   driver.Driver  // set before the loop runs
+	plain way            // drv, for connections without TLS
+	tls   *tlsconn.Layer // nil until there is one with it
 
 	chunks     []*chunk // connections by driver ID
 	firstFree  int      // no chunk below it has a free slot
@@ -118,7 +121,7 @@ func newLoop(e *Engine, index int) (*eventLoop, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.drv = drv
+	l.drv, l.plain = drv, drv
 	return l, nil
 }
 
@@ -149,6 +152,9 @@ func (l *eventLoop) run() {
 	l.view.Close()
 	if !failed {
 		l.closeDriver()
+	}
+	if l.tls != nil {
+		l.tls.Close()
 	}
 	l.publish()
 	l.began.Store(atRest)

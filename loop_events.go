@@ -11,12 +11,22 @@ import (
 
 var _ driver.Events = (*eventLoop)(nil)
 
-// Received gives bytes to the handler, or notes the end of the stream.
+// Received takes bytes, or the end of the stream.
 func (l *eventLoop) Received(id driver.ID, b *buffer.Block, p []byte, err error) {
 	l.begin()
+	if l.secured(id) {
+		l.tls.Received(id, p, err)
+		return
+	}
 	ch, i := l.at(uint32(id))
 	s := &ch.slots[i]
 	s.mu.Lock()
+	l.received(ch, i, s, b, p, err)
+}
+
+// received gives bytes to the handler, or notes the end of the stream, with s
+// locked; it unlocks.
+func (l *eventLoop) received(ch *chunk, i uint32, s *slot, b *buffer.Block, p []byte, err error) {
 	if err != nil {
 		l.receiveEnded(ch, i, s, err)
 		return
@@ -131,6 +141,15 @@ func (l *eventLoop) broken(ch *chunk, i uint32, s *slot, err error) {
 // Sent takes the answer to an unfinished Send.
 func (l *eventLoop) Sent(id driver.ID, n int, err error) {
 	l.begin()
+	if l.secured(id) {
+		l.tls.Sent(id, n, err)
+		return
+	}
+	l.answered(id, n, err)
+}
+
+// answered ends a Send.
+func (l *eventLoop) answered(id driver.ID, n int, err error) {
 	ch, i := l.at(uint32(id))
 	s := &ch.slots[i]
 	s.mu.Lock()
@@ -161,9 +180,18 @@ func (l *eventLoop) sent(ch *chunk, i uint32, s *slot, n int) {
 // Closed finishes a connection: its last callback, and its slot is free.
 func (l *eventLoop) Closed(id driver.ID) {
 	l.begin()
+	if l.secured(id) {
+		l.tls.Closed(id)
+		return
+	}
 	ch, i := l.at(uint32(id))
 	s := &ch.slots[i]
 	s.mu.Lock()
+	l.gone(ch, i, s)
+}
+
+// gone notes that the driver has let go of a connection, with s locked; it unlocks.
+func (l *eventLoop) gone(ch *chunk, i uint32, s *slot) {
 	if s.state != stateShut || s.flags&flagGone != 0 {
 		// Going on would end a connection that has nothing to do with it.
 		panic("sluice: the driver reported the end of a connection that was not ended: a bug in " + l.eng.sys.Name())

@@ -172,7 +172,7 @@ func (l *eventLoop) flush(ch *chunk, i uint32, s *slot) bool {
 	for _, p := range bufs {
 		total += len(p)
 	}
-	n, err := l.drv.Send(driver.ID(ch.base+i), bufs)
+	n, err := l.stream(s).Send(driver.ID(ch.base+i), bufs)
 	clear(bufs)
 	l.sent(ch, i, s, n)
 	switch {
@@ -211,7 +211,11 @@ func (l *eventLoop) finishing(ch *chunk, i uint32, s *slot, want request) bool {
 		case s.flags&flagShutdown != 0 && (quiet || view): // a job may be waiting in the view for just that
 			l.beginClose(ch, i, nil)
 		case s.flags&flagEOF != 0 && quiet && l.routes[s.route].eof == nil && !view:
-			l.beginClose(ch, i, io.EOF)
+			cause := io.EOF
+			if s.flags&flagTruncated != 0 {
+				cause = ErrTruncated
+			}
+			l.beginClose(ch, i, cause)
 		}
 	}
 	if s.pending > 0 || s.flags&flagSending != 0 {
@@ -230,7 +234,7 @@ func (l *eventLoop) finishing(ch *chunk, i uint32, s *slot, want request) bool {
 	}
 	if s.flags&(flagFinSent|flagWriteBroken) == 0 && (s.state == stateClosing || s.flags&flagFinWanted != 0) {
 		s.flags |= flagFinSent
-		l.drv.CloseWrite(driver.ID(ch.base + i))
+		l.stream(s).CloseWrite(driver.ID(ch.base + i))
 	}
 	if s.state == stateClosing && s.readEnd == 0 && s.flags&flagSlow == 0 {
 		s.readEnd = l.deadline(finWait)
@@ -293,8 +297,9 @@ func (l *eventLoop) shut(ch *chunk, i uint32, s *slot, abort bool) {
 		s.mu.Unlock()
 		return
 	}
+	below := l.stream(s)
 	s.mu.Unlock()
-	l.drv.Shut(driver.ID(ch.base+i), abort)
+	below.Shut(driver.ID(ch.base+i), abort)
 }
 
 // leaving notes that no method may use the descriptor from here on.
@@ -324,8 +329,8 @@ func (l *eventLoop) applyPause(ch *chunk, i uint32, s *slot) {
 	}
 	s.flags ^= flagPaused
 	if pause {
-		l.drv.Pause(driver.ID(ch.base + i))
+		l.stream(s).Pause(driver.ID(ch.base + i))
 	} else {
-		l.drv.Resume(driver.ID(ch.base + i))
+		l.stream(s).Resume(driver.ID(ch.base + i))
 	}
 }

@@ -37,6 +37,10 @@ func (c Conn) SendFile(f *os.File, off, n int64) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	if s.flags&flagTLS != 0 {
+		s.mu.Unlock()
+		return 0, fmt.Errorf("sluice: SendFile over TLS: %w", errors.ErrUnsupported)
+	}
 	if n == 0 || s.pending > 0 || s.flags&flagSending != 0 {
 		s.mu.Unlock()
 		return 0, nil

@@ -106,6 +106,8 @@ const (
 	flagWriteLate                         // the write deadline has passed
 	flagHungUp                            // OnHangup was called
 	flagFile                              // SendFile uses the descriptor, without the lock
+	flagTLS                               // bytes flow through the loop's TLS layer
+	flagTruncated                         // the peer ended TLS without saying so
 	flagShutLate                          // shut, but the driver is told only when flagFile is gone
 )
 

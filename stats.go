@@ -18,23 +18,24 @@ type Stats struct {
 // LoopStats are the counters of one loop since it began, but for those that
 // say they are present values.
 type LoopStats struct {
-	Main         bool  // accepts for the other loops and has no connections
-	Conns        int64 // connections at present, those being dialed or closed included
-	Accepted     int64 // connections accepted by this loop, for itself or for others
-	AcceptErrors int64 // pauses of accepting, for want of descriptors as a rule
-	BytesIn      int64 // bytes received
-	BytesOut     int64 // bytes that the kernel took
-	Passes       int64 // turns of the loop
-	Enters       int64 // system calls that waited for the kernel, looked or submitted
-	Submissions  int64 // operations handed to the kernel in them; io_uring only
-	Completions  int64 // events or completions that the kernel reported in them
-	Starved      int64 // receives that stopped for want of a buffer; io_uring only
-	Overflows    int64 // times that the completion queue was full; io_uring only
-	Direct       int64 // those of Conns that have no descriptor, see Config.DirectDescriptors
-	Wakeups      int64 // times that another goroutine ended the loop's sleep
-	Queued       int   // requests, functions and connections waiting for the loop at present
-	LiveBlocks   int64 // blocks of buffer memory in use at present
-	LiveBytes    int64 // their size in bytes
+	Main            bool  // accepts for the other loops and has no connections
+	Conns           int64 // connections at present, those being dialed or closed included
+	Accepted        int64 // connections accepted by this loop, for itself or for others
+	AcceptErrors    int64 // pauses of accepting, for want of descriptors as a rule
+	HandshakeErrors int64 // TLS handshakes that failed
+	BytesIn         int64 // bytes received, with TLS decrypted
+	BytesOut        int64 // bytes that the kernel took
+	Passes          int64 // turns of the loop
+	Enters          int64 // system calls that waited for the kernel, looked or submitted
+	Submissions     int64 // operations handed to the kernel in them; io_uring only
+	Completions     int64 // events or completions that the kernel reported in them
+	Starved         int64 // receives that stopped for want of a buffer; io_uring only
+	Overflows       int64 // times that the completion queue was full; io_uring only
+	Direct          int64 // those of Conns that have no descriptor, see Config.DirectDescriptors
+	Wakeups         int64 // times that another goroutine ended the loop's sleep
+	Queued          int   // requests, functions and connections waiting for the loop at present
+	LiveBlocks      int64 // blocks of buffer memory in use at present
+	LiveBytes       int64 // their size in bytes
 
 	// Busy is how long the loop's present turn has lasted, in whole
 	// milliseconds, and 0 while it waits for something to do. More than a few
@@ -63,24 +64,25 @@ func (e *Engine) Stats() Stats {
 		c := l.published.counters
 		l.published.mu.Unlock()
 		st.Loops = append(st.Loops, LoopStats{
-			Main:         i >= len(e.loops),
-			Conns:        c.conns,
-			Accepted:     c.accepted,
-			AcceptErrors: c.acceptErrors,
-			BytesIn:      c.bytesIn,
-			BytesOut:     c.bytesOut + l.bytesDirect.Load(),
-			Passes:       c.passes,
-			Enters:       c.driver.Enters,
-			Submissions:  c.driver.Submissions,
-			Completions:  c.driver.Completions,
-			Starved:      c.driver.Starved,
-			Overflows:    c.driver.Overflows,
-			Direct:       c.driver.Direct,
-			Wakeups:      l.wakeups.Load(),
-			Queued:       l.attention.Len() + l.tasks.Len() + l.incoming.Len(),
-			LiveBlocks:   l.pool.Live(),
-			LiveBytes:    l.pool.LiveBytes(),
-			Busy:         time.Duration(max(l.time()-l.began.Load(), 0)) * time.Millisecond,
+			Main:            i >= len(e.loops),
+			Conns:           c.conns,
+			Accepted:        c.accepted,
+			AcceptErrors:    c.acceptErrors,
+			HandshakeErrors: c.handshakeErrors,
+			BytesIn:         c.bytesIn,
+			BytesOut:        c.bytesOut + l.bytesDirect.Load(),
+			Passes:          c.passes,
+			Enters:          c.driver.Enters,
+			Submissions:     c.driver.Submissions,
+			Completions:     c.driver.Completions,
+			Starved:         c.driver.Starved,
+			Overflows:       c.driver.Overflows,
+			Direct:          c.driver.Direct,
+			Wakeups:         l.wakeups.Load(),
+			Queued:          l.attention.Len() + l.tasks.Len() + l.incoming.Len(),
+			LiveBlocks:      l.pool.Live(),
+			LiveBytes:       l.pool.LiveBytes(),
+			Busy:            time.Duration(max(l.time()-l.began.Load(), 0)) * time.Millisecond,
 		})
 	}
 	return st
@@ -88,8 +90,8 @@ func (e *Engine) Stats() Stats {
 
 // counters are a loop's own; plain, because they change with every message.
 type counters struct {
-	conns, accepted, acceptErrors, bytesIn, bytesOut, passes int64
-	driver                                                   driver.Counters
+	conns, accepted, acceptErrors, handshakeErrors, bytesIn, bytesOut, passes int64
+	driver                                                                    driver.Counters
 }
 
 // published is what others see of them. A lock that nobody contends costs less

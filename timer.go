@@ -141,8 +141,30 @@ func (l *eventLoop) deadlineDue(id uint32) {
 		l.openDue(ch, i, s)
 	case stateClosing:
 		l.closingDue(ch, i, s)
+	case stateDialing:
+		l.dialingDue(ch, i, s)
 	default:
 		s.mu.Unlock()
+	}
+}
+
+// dialingDue ends a connection whose TLS handshake takes too long, with s locked;
+// it unlocks.
+func (l *eventLoop) dialingDue(ch *chunk, i uint32, s *slot) {
+	switch {
+	case s.readEnd == 0:
+		s.mu.Unlock()
+	case s.readEnd > l.now:
+		l.setDeadline(ch, i, s)
+		s.mu.Unlock()
+	default:
+		told := ch.part(i).failed()
+		ch.conn(i).markAborted(s, ErrHandshakeTimeout)
+		if !told {
+			l.handshakeFailed(s, ErrHandshakeTimeout)
+			s.mu.Lock()
+		}
+		l.settle(ch, i, s)
 	}
 }
 

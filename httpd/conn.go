@@ -2,6 +2,7 @@ package httpd
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net/http"
@@ -19,10 +20,11 @@ import (
 type conn struct {
 	sluice.Conn
 	sv     *service
-	ctx    context.Context // ConnContext's; nil means the service's
-	remote string          // the peer's address, once it was needed
-	unused bool            // loop only: true exactly when no request has come
-	rx     *receiver       // loop only: the message being received, nil between messages
+	ctx    context.Context      // ConnContext's; nil means the service's
+	remote string               // the peer's address, once it was needed
+	tls    *tls.ConnectionState // what TLS agreed on, once it was needed
+	unused bool                 // loop only: true exactly when no request has come
+	rx     *receiver            // loop only: the message being received, nil between messages
 
 	mu       sync.Mutex
 	ex       *response // the exchange under way, nil if there is none
@@ -92,6 +94,14 @@ func (hc *conn) remoteAddr() string {
 		}
 	}
 	return hc.remote
+}
+
+// agreed is what TLS agreed on with the peer, nil without it. Loop only.
+func (hc *conn) agreed() *tls.ConnectionState {
+	if hc.tls == nil && hc.sv.secure {
+		hc.tls = hc.TLS()
+	}
+	return hc.tls
 }
 
 // isHijacked reports whether the connection belongs to a handler.

@@ -92,6 +92,9 @@ func newExchange(rx *receiver, data []byte) (*response, error) {
 	w.cond.L = &w.hc.mu
 	w.ctx.parent, w.ctx.c = w.hc.parent(), rx.c
 	req, err := newRequest(&w.ctx, &rx.head, w.hc.remoteAddr())
+	if err == nil {
+		req.TLS = w.hc.agreed()
+	}
 	if err != nil {
 		return nil, err
 	}

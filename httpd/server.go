@@ -3,6 +3,7 @@ package httpd
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log"
@@ -35,6 +36,10 @@ type Server struct {
 	// whose body is chunked or longer than 64 KiB, or that expect 100 Continue:
 	// those stream.
 	LoopHandler func(x *RequestCtx) bool
+
+	// TLSConfig is what ListenAndServeTLS, ServeTLS and ListenTLS use, which make
+	// a copy. nil means the defaults of crypto/tls.
+	TLSConfig *tls.Config
 
 	// DisableGeneralOptionsHandler passes "OPTIONS *" to the handlers.
 	// Otherwise it is answered with 200 and an empty body.
@@ -155,13 +160,20 @@ func (s *Server) ListenAndServe() error {
 // accepting, call these and not l.Close, which the server does not see. One loop
 // accepts from l; with ListenAndServe and Listen all do where the system can.
 func (s *Server) Serve(l net.Listener) error {
-	sv, err := s.start(l, func(e *sluice.Engine, h sluice.Handler) (*sluice.Listener, error) { return e.ListenOn(l, h) })
+	return s.serve(l, func(h sluice.Handler) sluice.Handler { return h })
+}
+
+// serve is Serve with what layer puts below the server.
+func (s *Server) serve(l net.Listener, layer func(sluice.Handler) sluice.Handler) error {
+	sv, err := s.start(l, func(e *sluice.Engine, h sluice.Handler) (*sluice.Listener, error) {
+		return e.ListenOn(l, layer(h))
+	})
 	if err != nil {
 		_ = l.Close()
 		switch l.(type) {
 		case *net.TCPListener, *net.UnixListener:
 		default: // what wraps one keeps the loops from its descriptor
-			err = fmt.Errorf("%w; give it what is wrapped, and leave TLS to a proxy in front", err)
+			err = fmt.Errorf("%w; give it what is wrapped; for TLS there is ServeTLS", err)
 		}
 		return err
 	}

@@ -22,6 +22,7 @@ type service struct {
 	handler http.Handler
 	limits  http1.Limits
 	base    context.Context
+	secure  bool     // true exactly when connections have TLS
 	counts  []counts // by loop
 
 	ready   atomic.Bool // true exactly when base is set
@@ -40,6 +41,8 @@ var (
 	_ sluice.EOFHandler    = (*service)(nil)
 	_ sluice.DrainHandler  = (*service)(nil)
 	_ sluice.HangupHandler = (*service)(nil)
+
+	_ sluice.HandshakeErrorHandler = (*service)(nil)
 )
 
 func newService(s *Server, eng *sluice.Engine) *service {
@@ -49,6 +52,7 @@ func newService(s *Server, eng *sluice.Engine) *service {
 		std: &http.Server{
 			Addr: s.Addr, Handler: s.Handler, ReadTimeout: s.ReadTimeout, ReadHeaderTimeout: s.ReadHeaderTimeout,
 			WriteTimeout: s.WriteTimeout, IdleTimeout: s.IdleTimeout, MaxHeaderBytes: s.MaxHeaderBytes, ErrorLog: s.ErrorLog,
+			TLSConfig:                    s.TLSConfig,
 			DisableGeneralOptionsHandler: s.DisableGeneralOptionsHandler,
 		},
 		counts: make([]counts, len(eng.Stats().Loops)),

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"path/filepath"
@@ -42,7 +43,7 @@ func parse(args ...string) (*serveCmd, error) {
 
 func TestServeEchoesOnEveryAddressAndDrains(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
-	s, err := parse("--echo", "tcp://127.0.0.1:0", "--echo", "unix://"+path, "--loops", "2", "--accept", "main",
+	s, err := parse("--echo", "tcp://127.0.0.1:0", "--echo", "unix://"+path, "--echo", "tls://127.0.0.1:0", "--loops", "2", "--accept", "main",
 		"--balance", "leastconn", "--drain", "5s")
 	if err != nil {
 		t.Fatal(err)
@@ -63,12 +64,18 @@ func TestServeEchoesOnEveryAddressAndDrains(t *testing.T) {
 			addrs = append(addrs, url)
 		}
 	}
-	if len(addrs) != 2 {
+	if len(addrs) != 3 || !strings.Contains(out.String(), "a certificate for localhost was made") {
 		t.Fatalf("it printed %q", out.String())
 	}
 	for _, url := range addrs {
 		network, address, _ := strings.Cut(url, "://")
-		c, err := net.Dial(network, address)
+		dial := net.Dial
+		if network == "tls" {
+			dial = func(_, address string) (net.Conn, error) {
+				return tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true}) // made for this run
+			}
+		}
+		c, err := dial(network, address)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -98,7 +105,9 @@ func TestServeRefusesBadFlagsWithWhatToDo(t *testing.T) {
 		"--accept":         {"--accept", "all"},
 		"--balance":        {"--balance", "random"},
 		"--drain":          {"--drain", "soon"},
-		"unknown flag":     {"--https", "127.0.0.1:1"},
+		"unknown flag":     {"--grpc", "127.0.0.1:1"},
+		"--cert":           {"--https", "127.0.0.1:0", "--cert", "nowhere.pem"},
+		"tls://HOST:PORT":  {"--echo", "tls://"},
 		"--http":           {"--http", "nowhere"},
 		"must not be nega": {"--drain=-5s"},
 	} {

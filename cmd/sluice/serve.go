@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -19,8 +21,12 @@ import (
 // serveCmd is "sluice serve". Every server has a flag; naming any starts only
 // those named.
 type serveCmd struct {
-	Echo []string `placeholder:"URL" help:"Echo what arrives on tcp://HOST:PORT, tcp4://, tcp6:// or unix://PATH. May be repeated. Without any server named: ${echo_default}." `
+	Echo []string `placeholder:"URL" help:"Echo what arrives on tcp://HOST:PORT, tcp4://, tcp6:// or unix://PATH, with TLS on tls://HOST:PORT. May be repeated. Without any server named: ${echo_default}." `
 	HTTP []string `name:"http" placeholder:"HOST:PORT" help:"Serve HTTP/1.x; the page at / tells what there is. May be repeated. Without any server named: ${http_default}."`
+
+	HTTPS []string `name:"https" placeholder:"HOST:PORT" help:"The same over TLS. May be repeated."`
+	Cert  string   `placeholder:"FILE" help:"The certificate for --https and tls://, in PEM; looked at again when it changes. Without it one is made for this run."`
+	Key   string   `placeholder:"FILE" help:"Its key, in PEM."`
 
 	Loops   int           `placeholder:"N" help:"Number of event loops. Default: one for each processor."`
 	Direct  bool          `help:"Keep connections out of the process's table of descriptors (io_uring)."`
@@ -82,15 +88,30 @@ func (s *serveCmd) serve(ctx context.Context, out io.Writer) error {
 
 // start starts the servers.
 func (s *serveCmd) start(eng *sluice.Engine, out io.Writer) (*httpd.Server, error) {
-	if len(s.Echo) == 0 && len(s.HTTP) == 0 {
+	if len(s.Echo)+len(s.HTTP)+len(s.HTTPS) == 0 {
 		s.Echo, s.HTTP = []string{echoDefault}, []string{httpDefault}
 	}
+	var secure *tls.Config
+	if len(s.HTTPS) > 0 || slices.ContainsFunc(s.Echo, overTLS) {
+		var err error
+		if secure, err = s.tlsConfig(out); err != nil {
+			return nil, err
+		}
+	}
 	for _, url := range s.Echo {
-		if err := listen(eng, out, "echo", url, sluice.Funcs{Data: echo}); err != nil {
+		if err := listen(eng, out, url, secure); err != nil {
 			return nil, err
 		}
 	}
 	web := newHTTP(eng)
+	web.TLSConfig = secure
+	for _, address := range s.HTTPS {
+		ln, err := web.ListenTLS("tcp", address, "", "")
+		if err != nil {
+			return nil, fmt.Errorf("--https %s: %w", address, err)
+		}
+		fmt.Fprintf(out, "http on https://%s/\n", ln.Addr())
+	}
 	for _, address := range s.HTTP {
 		ln, err := web.Listen("tcp", address)
 		if err != nil {
@@ -125,17 +146,28 @@ func (s *serveCmd) config() (sluice.Config, error) {
 	return cfg, nil
 }
 
-// listen starts a server and says where.
-func listen(eng *sluice.Engine, out io.Writer, name, url string, h sluice.Handler) error {
+// overTLS reports whether a URL asks for TLS.
+func overTLS(url string) bool { return strings.HasPrefix(url, "tls://") }
+
+// listen starts an echo server and says where.
+func listen(eng *sluice.Engine, out io.Writer, url string, secure *tls.Config) error {
 	network, address, ok := strings.Cut(url, "://")
 	if !ok || address == "" {
-		return fmt.Errorf("--%s %s: write it as tcp://HOST:PORT or unix://PATH", name, url)
+		return fmt.Errorf("--echo %s: write it as tcp://HOST:PORT, tls://HOST:PORT or unix://PATH", url)
+	}
+	var h sluice.Handler = sluice.Funcs{Data: echo}
+	scheme := network
+	if overTLS(url) {
+		network, h = "tcp", sluice.TLS(secure, h)
 	}
 	ln, err := eng.Listen(network, address, h)
 	if err != nil {
-		return fmt.Errorf("--%s %s: %w", name, url, err)
+		return fmt.Errorf("--echo %s: %w", url, err)
 	}
-	fmt.Fprintf(out, "%s on %s://%s\n", name, ln.Addr().Network(), ln.Addr())
+	if scheme != "tls" {
+		scheme = ln.Addr().Network()
+	}
+	fmt.Fprintf(out, "echo on %s://%s\n", scheme, ln.Addr())
 	return nil
 }
 

@@ -1,0 +1,172 @@
+package tlsconn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"runtime/debug"
+	"sync"
+)
+
+// arrivedMax is how much a peer may send ahead of a handshake, in bytes, before it
+// is not read any more: more than the largest message that crypto/tls accepts.
+const arrivedMax = 256 << 10
+
+var errAborted = errors.New("tlsconn: the connection ended during the handshake")
+
+// handshake is what a handshake needs: its goroutine and the loop meet in it.
+type handshake struct {
+	local, remote net.Addr
+	cancel        context.CancelFunc // of the context that callbacks see
+
+	mu      sync.Mutex
+	came    sync.Cond // in, eof or aborted changed
+	in      []byte    // what the peer sent and was not handed out
+	out     []byte    // what is for the peer and was not taken by the loop
+	posted  bool      // the loop will come for out
+	eof     bool
+	aborted bool
+	frames  framer // the goroutine's
+}
+
+func newHandshake(local, remote net.Addr) *handshake {
+	h := &handshake{local: local, remote: remote}
+	h.came.L = &h.mu
+	return h
+}
+
+// read blocks until there is something.
+func (h *handshake) read(p []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for len(h.in) == 0 {
+		switch {
+		case h.aborted:
+			return 0, errAborted
+		case h.eof:
+			return 0, io.EOF
+		}
+		h.came.Wait()
+	}
+	n := copy(p, h.in[:h.frames.cut(h.in[:min(len(p), len(h.in))])])
+	h.in = h.in[n:]
+	return n, nil
+}
+
+// write keeps p for the loop and has it come.
+func (h *handshake) write(s *session, p []byte) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.out = append(h.out, p...)
+	if !h.posted && !h.aborted {
+		h.posted = true
+		s.layer.post(func() { s.layer.flight(s, h) })
+	}
+}
+
+// arrive gives the goroutine what the peer sent, and returns how much it has not
+// read.
+func (h *handshake) arrive(p []byte) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.in = append(h.in, p...)
+	h.came.Signal()
+	return len(h.in)
+}
+
+// end tells the goroutine that the peer sends no more.
+func (h *handshake) end() {
+	h.mu.Lock()
+	h.eof = true
+	h.came.Signal()
+	h.mu.Unlock()
+}
+
+// abort has the goroutine end, unless it is in a callback: then when that returns.
+func (h *handshake) abort() {
+	h.mu.Lock()
+	h.aborted = true
+	h.came.Signal()
+	h.mu.Unlock()
+	h.cancel()
+}
+
+// take returns what is for the peer.
+func (h *handshake) take() []byte {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	out := h.out
+	h.out, h.posted = nil, false
+	return out
+}
+
+// shake runs a session's handshake in a goroutine of its own, which it may be
+// allowed later.
+func (l *Layer) shake(s *session) {
+	h := s.hs.Load()
+	ctx, cancel := context.WithCancel(context.Background())
+	h.cancel = cancel
+	l.gate.enter(func() {
+		err := errors.New("a callback of the handshake ended its goroutine")
+		defer func() {
+			if v := recover(); v != nil {
+				err = fmt.Errorf("panic in a callback of the handshake: %v", v)
+				l.log.Error("sluice: panic in a callback of a TLS handshake", "panic", v, "stack", string(debug.Stack()))
+			}
+			cancel()
+			l.post(func() { l.shaken(s, h, err) })
+		}()
+		err = s.tc.HandshakeContext(ctx)
+	})
+}
+
+// Gate bounds how many handshakes run at a time, on all loops of an engine: each
+// needs about 20 KB.
+type Gate struct {
+	mu      sync.Mutex
+	free    int
+	waiting []func()
+}
+
+// NewGate returns a gate for n at a time.
+func NewGate(n int) *Gate { return &Gate{free: n} }
+
+// enter calls f in a goroutine, as soon as there is room.
+func (g *Gate) enter(f func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.free == 0 {
+		g.waiting = append(g.waiting, f)
+		return
+	}
+	g.free--
+	go g.run(f)
+}
+
+func (g *Gate) run(f func()) {
+	defer g.leave()
+	f()
+}
+
+// leave lets the next one in, whose turn came first.
+func (g *Gate) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.waiting) == 0 {
+		g.free++
+		return
+	}
+	f := g.waiting[0]
+	g.waiting[0] = nil
+	g.waiting = g.waiting[1:]
+	go g.run(f)
+}
+
+// Waiting returns how many handshakes wait for their turn.
+func (g *Gate) Waiting() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.waiting)
+}

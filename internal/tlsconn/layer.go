@@ -1,0 +1,258 @@
+package tlsconn
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+
+	"github.com/sluice-go/sluice/buffer"
+	"github.com/sluice-go/sluice/internal/driver"
+)
+
+// Events is what a Layer reports, on the goroutine of its loop. Received, Sent and
+// Closed are as in driver.Events; of what is lent, too.
+type Events interface {
+	// Established reports that the handshake is over: bytes flow.
+	Established(id driver.ID)
+
+	// Refuse reports that the handshake has failed. What it returns is sent to
+	// the peer in clear, behind the alert if there is one: for a peer that does
+	// not speak TLS at all. Closed follows when the peer has ended, too, or
+	// Shut was called.
+	Refuse(id driver.ID, err error) (answer []byte)
+
+	Received(id driver.ID, b *buffer.Block, p []byte, err error)
+	Sent(id driver.ID, n int, err error)
+	Closed(id driver.ID)
+}
+
+// ErrTruncated is how the flow of Received ends if the peer ended the connection
+// below TLS and did not say so in TLS: whoever is in between may have done it, and
+// something may be missing.
+var ErrTruncated = fmt.Errorf("the peer ended the connection without a close_notify: %w", io.ErrUnexpectedEOF)
+
+// ErrDetach is the error of Detach.
+var ErrDetach = fmt.Errorf("a descriptor is of no use without the keys of its TLS connection: %w", errors.ErrUnsupported)
+
+// plainSize is room for two records, so that small ones are delivered together.
+const plainSize = 2 * plainMax
+
+// Layer is the TLS of one loop. Its methods are for that loop's goroutine alone,
+// but for ConnectionState.
+type Layer struct {
+	drv    driver.Driver
+	events Events
+	pool   *buffer.Pool
+	gate   *Gate
+	log    *slog.Logger
+	post   func(func()) // has the loop call a function, soon
+
+	plain    *buffer.Block // what records are decrypted into, nil until needed
+	spare    []*outbound
+	record   []byte       // small pieces on their way into one
+	pieces   [][]byte     // of a Send
+	mu       sync.RWMutex // for sessions, which the loop alone changes
+	sessions []*session   // by driver.ID, nil where there is no TLS
+}
+
+// New returns the layer of a loop. post has the loop's goroutine call a function
+// after the events of the present pass, from any goroutine.
+func New(drv driver.Driver, events Events, pool *buffer.Pool, gate *Gate, log *slog.Logger, post func(func())) *Layer {
+	return &Layer{drv: drv, events: events, pool: pool, gate: gate, log: log, post: post}
+}
+
+// Close gives the layer's memory back, when the driver has let go of it. Sessions
+// that are left have ended with the driver.
+func (l *Layer) Close() {
+	for _, s := range l.sessions {
+		if s == nil {
+			continue
+		}
+		if s.state == shaking {
+			s.hs.Load().abort()
+		}
+		s.state = shut
+		s.drop()
+		s.empty()
+	}
+	if l.plain != nil {
+		l.plain.Release()
+		l.plain = nil
+	}
+}
+
+// Has reports whether id is a connection with TLS.
+func (l *Layer) Has(id driver.ID) bool { return int(id) < len(l.sessions) && l.sessions[id] != nil }
+
+// Begin puts TLS on connection id, which is open over fd: the events that its
+// driver reports are passed to the layer from then on. Established follows, or
+// Refuse.
+func (l *Layer) Begin(id driver.ID, fd int, cfg *tls.Config, client bool) {
+	s := &session{layer: l, id: id}
+	s.hs.Store(newHandshake(l.drv.LocalAddr(fd), l.drv.RemoteAddr(fd)))
+	if client {
+		s.tc = tls.Client((*transport)(s), cfg)
+	} else {
+		s.tc = tls.Server((*transport)(s), cfg)
+	}
+	l.mu.Lock()
+	if n := int(id) + 1 - len(l.sessions); n > 0 {
+		l.sessions = append(l.sessions, make([]*session, n)...)
+	}
+	l.sessions[id] = s
+	l.mu.Unlock()
+	if client {
+		s.state = shaking
+		l.shake(s)
+	}
+}
+
+// ConnectionState returns what was agreed on connection id, or nil if its
+// handshake is not over. Any goroutine may call it while id is in use.
+func (l *Layer) ConnectionState(id driver.ID) *tls.ConnectionState {
+	l.mu.RLock()
+	var s *session
+	if l.Has(id) {
+		s = l.sessions[id]
+	}
+	l.mu.RUnlock()
+	if s == nil || s.hs.Load() != nil {
+		return nil
+	}
+	state := s.tc.ConnectionState()
+	return &state
+}
+
+// Received takes what the driver reports for connection id.
+func (l *Layer) Received(id driver.ID, p []byte, err error) {
+	s := l.sessions[id]
+	switch {
+	case err == io.EOF:
+		l.ended(s)
+	case err != nil:
+		l.broke(s, err)
+	case s.state == waiting:
+		s.keep(p)
+		if begins(s.kept()) {
+			s.state = shaking
+			l.arrive(s, s.kept())
+			s.drop()
+			l.shake(s)
+		}
+	case s.state == shaking:
+		l.arrive(s, p)
+	case s.state == established:
+		l.decrypt(s, p)
+	}
+}
+
+// arrive passes on what is for the goroutine of the handshake.
+func (l *Layer) arrive(s *session, p []byte) {
+	if s.hs.Load().arrive(p) > arrivedMax {
+		s.flags |= full
+		l.drv.Pause(s.id)
+	}
+}
+
+// ended notes that the peer has ended its direction.
+func (l *Layer) ended(s *session) {
+	s.flags |= eof
+	switch s.state {
+	case waiting:
+		l.fail(s, io.ErrUnexpectedEOF)
+	case shaking:
+		s.hs.Load().end()
+	case established:
+		if s.flags&notified == 0 {
+			l.events.Received(s.id, nil, nil, ErrTruncated)
+		}
+	case failed:
+		l.finish(s)
+	}
+}
+
+// broke notes that the connection is broken.
+func (l *Layer) broke(s *session, err error) {
+	switch s.state {
+	case waiting, shaking:
+		s.flags |= eof
+		l.fail(s, err)
+	case established:
+		l.events.Received(s.id, nil, nil, err)
+	case failed:
+		s.flags |= eof
+		l.finish(s)
+	}
+}
+
+// flight sends what a handshake has for the peer.
+func (l *Layer) flight(s *session, h *handshake) {
+	if s.hs.Load() == h && s.state == shaking {
+		_, _ = s.outbound().buf.Write(h.take())
+		_ = l.push(s) // what fails is found again by reading
+	}
+}
+
+// shaken takes the outcome of a handshake.
+func (l *Layer) shaken(s *session, h *handshake, err error) {
+	if s.state != shaking {
+		return // the connection ended meanwhile
+	}
+	if out := h.take(); len(out) > 0 {
+		_, _ = s.outbound().buf.Write(out)
+	}
+	if err != nil {
+		l.fail(s, err)
+		return
+	}
+	came, over := h.in, s.flags&eof != 0 // which are the loop's now
+	s.hs.Store(nil)
+	s.state = established
+	trim(s.tc)
+	_ = l.push(s) // what fails is found again by reading
+	l.events.Established(s.id)
+	if s.flags&full != 0 {
+		s.flags &^= full
+		if s.flags&paused == 0 {
+			l.drv.Resume(s.id)
+		}
+	}
+	if len(came) > 0 && s.state == established {
+		l.decrypt(s, came)
+	}
+	if over && s.state == established {
+		l.ended(s)
+	}
+}
+
+// fail ends a connection whose handshake has failed: in order, so that the peer
+// gets the alert that says why.
+func (l *Layer) fail(s *session, err error) {
+	if h := s.hs.Load(); s.state == shaking {
+		h.abort()
+	}
+	s.state = failed
+	s.drop()
+	if answer := l.events.Refuse(s.id, err); len(answer) > 0 {
+		_, _ = s.outbound().buf.Write(answer)
+	}
+	if s.state != failed {
+		return // Shut
+	}
+	s.flags |= finWanted
+	if l.push(s) != nil {
+		s.flags |= eof // nobody is there
+	}
+	l.finish(s)
+}
+
+// finish ends a connection whose handshake has failed, once the peer has ended it,
+// too. Data that nobody has read would make the end a reset.
+func (l *Layer) finish(s *session) {
+	if s.state == failed && s.flags&(eof|sending) == eof {
+		l.Shut(s.id, false)
+	}
+}

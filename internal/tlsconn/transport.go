@@ -1,0 +1,78 @@
+package tlsconn
+
+import (
+	"net"
+	"time"
+)
+
+// wait is the error of a read that would have to wait. It implements net.Error
+// itself, as crypto/tls wants it, which then leaves the connection as it was.
+type wait struct{}
+
+func (wait) Error() string   { return "tlsconn: no whole record is there" }
+func (wait) Timeout() bool   { return true }
+func (wait) Temporary() bool { return true }
+
+var errWait error = wait{}
+
+// transport is the net.Conn that a session's tls.Conn has. While the handshake
+// lasts it belongs to that goroutine and blocks; afterwards it is the loop's and
+// does not.
+type transport session
+
+// Read hands out at most the rest of one record, so that nothing of the next one
+// ever lies in the tls.Conn.
+func (t *transport) Read(p []byte) (int, error) {
+	s := (*session)(t)
+	if h := s.hs.Load(); h != nil {
+		return h.read(p)
+	}
+	if len(s.in) == 0 {
+		return 0, errWait
+	}
+	if s.left == 0 {
+		s.left = uint32(min(recordLen(s.in), len(s.in)))
+	}
+	n := copy(p, s.in[:s.left])
+	s.in = s.in[n:]
+	s.left -= uint32(n)
+	return n, nil
+}
+
+// Write takes all of p and never fails: crypto/tls does not get over an error.
+func (t *transport) Write(p []byte) (int, error) {
+	s := (*session)(t)
+	if h := s.hs.Load(); h != nil {
+		h.write(s, p)
+	} else {
+		_, _ = s.outbound().buf.Write(p)
+	}
+	return len(p), nil
+}
+
+// Close does nothing: the loop alone ends a connection. crypto/tls calls it when
+// the context of a handshake ends, which is when the loop aborts it.
+func (t *transport) Close() error { return nil }
+
+// LocalAddr is for the callbacks of a handshake, which see the transport in their
+// ClientHelloInfo. Later there is none.
+func (t *transport) LocalAddr() net.Addr {
+	if h := (*session)(t).hs.Load(); h != nil {
+		return h.local
+	}
+	return nil
+}
+
+// RemoteAddr is like LocalAddr.
+func (t *transport) RemoteAddr() net.Addr {
+	if h := (*session)(t).hs.Load(); h != nil {
+		return h.remote
+	}
+	return nil
+}
+
+// SetDeadline and the others do nothing: deadlines are the loop's. crypto/tls sets
+// one around its close_notify.
+func (t *transport) SetDeadline(time.Time) error      { return nil }
+func (t *transport) SetReadDeadline(time.Time) error  { return nil }
+func (t *transport) SetWriteDeadline(time.Time) error { return nil }
