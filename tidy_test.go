@@ -58,7 +58,7 @@ var tidyLayers = []struct {
 	{"codec", []string{"http1", "http2"}, []string{"codec", "buffer"}},
 	{"connection", []string{".", "tlsconn"}, []string{"foundation", "connection"}},
 	{
-		"application", []string{"httpd", "httpdtest", "websocket", "grpcd", "cmd", "examples"},
+		"application", []string{"httpd", "httpdtest", "certfile", "websocket", "grpcd", "cmd", "examples"},
 		[]string{"foundation", "codec", "connection", "application"},
 	},
 }

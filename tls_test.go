@@ -39,10 +39,17 @@ func bytesOf(n int) []byte {
 func exchange(t *testing.T, c net.Conn, p []byte) {
 	t.Helper()
 	_ = c.SetDeadline(time.Now().Add(bound))
-	go func() { _, _ = c.Write(p) }()
+	wrote := make(chan error, 1)
+	go func() {
+		_, err := c.Write(p)
+		wrote <- err
+	}()
 	got := make([]byte, len(p))
 	if n, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, p) {
 		t.Fatalf("%d of %d bytes came back, %v", n, len(p), err)
+	}
+	if err := receive(t, "the write's end", wrote); err != nil { // a Close during it says no goodbye
+		t.Fatal(err)
 	}
 }
 
