@@ -89,7 +89,7 @@ type Config struct {
 
 	// MaxHandshakes is how many TLS handshakes may run at a time. Each has a
 	// goroutine and about 20 KB; others wait, and their time passes. One that has
-	// not sent its first whole message does not count. 0 means 1,000.
+	// not sent its first whole message does not count. 0 means 10,000.
 	MaxHandshakes int
 
 	// Workers is the greatest number of goroutines that run offloaded jobs
@@ -167,7 +167,7 @@ func (cfg Config) withDefaults() (Config, error) {
 	set(&cfg.WriteLimit, max(defaultWriteLimit, cfg.HighWater))
 	set(&cfg.ReadLimit, defaultReadLimit)
 	set(&cfg.Workers, workersPerProc*runtime.GOMAXPROCS(0))
-	set(&cfg.MaxHandshakes, 1000)
+	set(&cfg.MaxHandshakes, 10_000)
 	if cfg.HandshakeTimeout == 0 {
 		cfg.HandshakeTimeout = 10 * time.Second
 	}

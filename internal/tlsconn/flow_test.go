@@ -255,3 +255,54 @@ func TestAPanicInACallbackIsAFailedHandshake(t *testing.T) {
 	}
 	r.close()
 }
+
+func TestWhatComesAheadOfAHandshakeIsBounded(t *testing.T) {
+	server, client := shape{tls.VersionTLS13, "ecdsa", false, ""}.configs(t)
+	r := newRig(t, "random")
+	blocked, release := make(chan struct{}), make(chan struct{})
+	server.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		close(blocked)
+		r.wake()
+		<-release
+		return nil, nil
+	}
+	far := r.begin(server, client, false)
+	go func() { _ = far.Handshake() }()
+	r.until("the callback", func() bool {
+		select {
+		case <-blocked:
+			return true
+		default:
+			return false
+		}
+	})
+	const flood = 10 * arrivedMax
+	r.peer.inject(make([]byte, flood))
+	r.until("a pause", func() bool { return r.paused })
+	r.mu.Lock()
+	taken := flood - len(r.in)
+	r.mu.Unlock()
+	if taken > 2*arrivedMax {
+		t.Errorf("%d bytes were taken", taken)
+	}
+	close(release)
+	r.until("the refusal", func() bool { return r.refused != nil })
+	r.peer.Close()
+	r.until("the end", func() bool { return r.closed })
+	r.close()
+}
+
+func TestAPeerThatDoesNotReadAnswersIsEnded(t *testing.T) {
+	r, far := open(t, shape{tls.VersionTLS13, "ecdsa", false, ""}, "whole")
+	r.until("silence", r.idle)
+	r.stuck = true
+	_, _ = r.layer.sessions[id].outbound().buf.Write(make([]byte, outMax+1)) // as after very many new keys
+	if _, err := far.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	r.until("the end", func() bool { return r.ended != nil })
+	if r.ended != errDeaf {
+		t.Errorf("it ended with %v", r.ended)
+	}
+	r.close()
+}

@@ -11,8 +11,8 @@ import (
 )
 
 // arrivedMax is how much a peer may send ahead of a handshake, in bytes, before it
-// is not read any more: more than the largest message that crypto/tls accepts.
-const arrivedMax = 256 << 10
+// is not read for a while.
+const arrivedMax = 64 << 10
 
 var errAborted = errors.New("tlsconn: the connection ended during the handshake")
 
@@ -26,6 +26,7 @@ type handshake struct {
 	in      []byte    // what the peer sent and was not handed out
 	out     []byte    // what is for the peer and was not taken by the loop
 	posted  bool      // the loop will come for out
+	full    bool      // the loop does not read, until in is empty
 	eof     bool
 	aborted bool
 	frames  framer // the goroutine's
@@ -38,7 +39,7 @@ func newHandshake(local, remote net.Addr) *handshake {
 }
 
 // read blocks until there is something.
-func (h *handshake) read(p []byte) (int, error) {
+func (h *handshake) read(s *session, p []byte) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for len(h.in) == 0 {
@@ -51,7 +52,10 @@ func (h *handshake) read(p []byte) (int, error) {
 		h.came.Wait()
 	}
 	n := copy(p, h.in[:h.frames.cut(h.in[:min(len(p), len(h.in))])])
-	h.in = h.in[n:]
+	if h.in = h.in[n:]; len(h.in) == 0 && h.full {
+		h.full = false
+		s.layer.post(func() { s.layer.readOn(s, h) })
+	}
 	return n, nil
 }
 
@@ -66,14 +70,15 @@ func (h *handshake) write(s *session, p []byte) {
 	}
 }
 
-// arrive gives the goroutine what the peer sent, and returns how much it has not
-// read.
-func (h *handshake) arrive(p []byte) int {
+// arrive gives the goroutine what the peer sent, and reports whether that is enough
+// for now: reading goes on by readOn.
+func (h *handshake) arrive(p []byte) (full bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.in = append(h.in, p...)
+	h.full = len(h.in) > arrivedMax
 	h.came.Signal()
-	return len(h.in)
+	return h.full
 }
 
 // end tells the goroutine that the peer sends no more.

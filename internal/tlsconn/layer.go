@@ -151,9 +151,17 @@ func (l *Layer) Received(id driver.ID, p []byte, err error) {
 
 // arrive passes on what is for the goroutine of the handshake.
 func (l *Layer) arrive(s *session, p []byte) {
-	if s.hs.Load().arrive(p) > arrivedMax {
+	if s.hs.Load().arrive(p) {
 		s.flags |= full
 		l.drv.Pause(s.id)
+	}
+}
+
+// readOn reads again, when a handshake has used what had come.
+func (l *Layer) readOn(s *session, h *handshake) {
+	if s.hs.Load() == h && s.state == shaking && s.flags&full != 0 {
+		s.flags &^= full
+		l.drv.Resume(s.id)
 	}
 }
 
@@ -241,6 +249,10 @@ func (l *Layer) fail(s *session, err error) {
 	}
 	if s.state != failed {
 		return // Shut
+	}
+	if s.flags&full != 0 {
+		s.flags &^= full
+		l.drv.Resume(s.id) // for its end
 	}
 	s.flags |= finWanted
 	if l.push(s) != nil {

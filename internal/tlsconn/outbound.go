@@ -1,6 +1,8 @@
 package tlsconn
 
 import (
+	"errors"
+
 	"github.com/sluice-go/sluice/buffer"
 	"github.com/sluice-go/sluice/internal/driver"
 )
@@ -9,12 +11,19 @@ const (
 	// sealMax is how many bytes are encrypted ahead of what the driver has taken.
 	sealMax = 4 * plainMax
 
+	// outMax is how many encrypted bytes may wait: more than the loop's Sends
+	// come to, so that it is the peer who makes crypto/tls answer all the time.
+	outMax = 4 * sealMax
+
 	// sparesMax is how many unused outbounds a loop keeps.
 	sparesMax = 64
 
 	// iovMax is how many pieces one Send of the driver may have.
 	iovMax = 64
 )
+
+// errDeaf ends a connection whose peer asks for new keys and does not read.
+var errDeaf = errors.New("the TLS peer asks for answers and does not read them")
 
 // outbound is what waits for the driver.
 type outbound struct {

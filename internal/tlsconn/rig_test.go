@@ -28,6 +28,7 @@ type rig struct {
 	pool          buffer.Pool
 	piece         func() int // how many bytes to deliver, or to take, next
 	slow          bool       // the driver takes only a piece at a time of what is sent
+	stuck         bool       // the driver takes nothing of what is sent
 
 	mu    sync.Mutex
 	tasks []func()
@@ -135,7 +136,7 @@ func (r *rig) turn() bool {
 	case atEnd:
 		r.finished = true
 		r.layer.Received(id, nil, io.EOF)
-	case r.unsent != nil && !r.closing:
+	case r.unsent != nil && !r.closing && !r.stuck:
 		n := r.take(r.unsent)
 		r.unsent = nil
 		r.layer.Sent(id, n, nil)
@@ -158,6 +159,9 @@ func (r *rig) idle() bool {
 // take gives the peer a piece of what was sent.
 func (r *rig) take(bufs [][]byte) int {
 	all := bytes.Join(bufs, nil)
+	if r.stuck {
+		all = nil
+	}
 	if r.slow {
 		all = all[:min(len(all), r.piece())]
 	}

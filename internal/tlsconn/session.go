@@ -153,6 +153,9 @@ func (l *Layer) read(s *session, records []byte) {
 	if s.state != shut {
 		_ = l.push(s) // what crypto/tls had to say, such as a new key
 	}
+	if s.state == established && s.out != nil && s.out.buf.Len() > outMax {
+		l.events.Received(s.id, nil, nil, errDeaf)
+	}
 }
 
 // after looks at what a read came to, and reports whether there is more to read.

@@ -25,7 +25,7 @@ type transport session
 func (t *transport) Read(p []byte) (int, error) {
 	s := (*session)(t)
 	if h := s.hs.Load(); h != nil {
-		return h.read(p)
+		return h.read(s, p)
 	}
 	if len(s.in) == 0 {
 		return 0, errWait
