@@ -290,6 +290,9 @@ func (l *eventLoop) closeAll(abort bool) {
 // back memory that it may still send.
 func (l *eventLoop) abandon(err error) {
 	l.stopping = true
+	if l.tls != nil {
+		l.tls.Abandon()
+	}
 	l.eachSlot(func(ch *chunk, i uint32, s *slot) {
 		for s.flags&flagFile != 0 { // until it has returned, the driver must not close the descriptor
 			s.mu.Unlock()

@@ -228,8 +228,8 @@ func (l *eventLoop) finishing(ch *chunk, i uint32, s *slot, want request) bool {
 	if s.state == stateOpen && s.flags&flagFinWanted != 0 && s.flags&flagEOF != 0 {
 		l.beginClose(ch, i, nil)
 	}
-	if s.state == stateClosing && s.flags&(flagEOF|flagWriteBroken) != 0 {
-		l.shut(ch, i, s, false) // the peer gets our FIN from that
+	if s.state == stateClosing && s.flags&(flagEOF|flagWriteBroken) != 0 && s.flags&(flagTLS|flagFinGone|flagWriteBroken) != flagTLS {
+		l.shut(ch, i, s, false) // the peer gets our FIN from that, but no close_notify
 		return true
 	}
 	if s.flags&(flagFinSent|flagWriteBroken) == 0 && (s.state == stateClosing || s.flags&flagFinWanted != 0) {

@@ -107,6 +107,7 @@ const (
 	flagHungUp                            // OnHangup was called
 	flagFile                              // SendFile uses the descriptor, without the lock
 	flagTLS                               // bytes flow through the loop's TLS layer
+	flagFinGone                           // of TLS: what CloseWrite had to send has left
 	flagTruncated                         // the peer ended TLS without saying so
 	flagShutLate                          // shut, but the driver is told only when flagFile is gone
 )

@@ -158,9 +158,10 @@ func (l *eventLoop) dialingDue(ch *chunk, i uint32, s *slot) {
 		l.setDeadline(ch, i, s)
 		s.mu.Unlock()
 	default:
-		told := ch.part(i).failed()
-		ch.conn(i).markAborted(s, ErrHandshakeTimeout)
-		if !told {
+		if ch.part(i).failed() { // and the peer does not end it
+			s.want |= wantAbort
+		} else {
+			ch.conn(i).markAborted(s, ErrHandshakeTimeout)
 			l.handshakeFailed(s, ErrHandshakeTimeout)
 			s.mu.Lock()
 		}

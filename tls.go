@@ -22,7 +22,8 @@ import (
 // cfg is crypto/tls's and must not be changed afterwards. All connections of a
 // listener share it, with the keys of its session tickets. Its callbacks may block:
 // they run in the goroutine that a handshake has, of which there are no more than
-// Config.MaxHandshakes. A server needs a certificate, or a callback that has one. A
+// Config.MaxHandshakes; but a client's ClientSessionCache, and Time, are also called
+// on the loop, and must not block. A server needs a certificate, or a callback that has one. A
 // client without a ServerName expects the host that it dials; nil will do for it.
 // Renegotiation is refused.
 //
@@ -41,7 +42,8 @@ type tlsHandler struct {
 type HandshakeErrorHandler interface {
 	// OnHandshakeError is called on the loop. What it returns is sent to the
 	// peer as it is, not encrypted, before the connection ends: for a peer that
-	// does not speak TLS, of which a tls.RecordHeaderError tells.
+	// does not speak TLS, of which a tls.RecordHeaderError tells. After
+	// ErrHandshakeTimeout nothing is sent.
 	OnHandshakeError(remote net.Addr, err error) (answer []byte)
 }
 
@@ -88,10 +90,13 @@ func clientConfig(cfg *tls.Config, address string) (*tls.Config, error) {
 	if cfg.Renegotiation != tls.RenegotiateNever {
 		return nil, errRenegotiation
 	}
-	if cfg.ServerName != "" || cfg.InsecureSkipVerify {
+	if cfg.ServerName != "" {
 		return cfg, nil
 	}
 	host, _, err := net.SplitHostPort(address)
+	if err != nil && cfg.InsecureSkipVerify {
+		return cfg, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("the TLS configuration has no ServerName to expect of %q", address)
 	}
@@ -196,6 +201,15 @@ func (l tlsEvents) Received(id driver.ID, b *buffer.Block, p []byte, err error) 
 
 // Sent passes on that bytes have left.
 func (l tlsEvents) Sent(id driver.ID, n int, err error) { l.answered(id, n, err) }
+
+// Finished notes that this side has said all.
+func (l tlsEvents) Finished(id driver.ID) {
+	ch, i := l.at(uint32(id))
+	s := &ch.slots[i]
+	s.mu.Lock()
+	s.flags |= flagFinGone
+	l.settle(ch, i, s)
+}
 
 // Closed ends a connection, also one that was never open.
 func (l tlsEvents) Closed(id driver.ID) {

@@ -265,3 +265,77 @@ func TestClosingTheEngineEndsHandshakes(t *testing.T) {
 		}
 	})
 }
+
+// recording keeps what is read.
+type recording struct {
+	net.Conn
+	p []byte
+}
+
+func (r *recording) Read(p []byte) (int, error) {
+	n, err := r.Conn.Read(p)
+	r.p = append(r.p, p[:n]...)
+	return n, err
+}
+
+func TestTLSEndsWithACloseNotify(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		server, client := tlsConfigs()
+		e := w.engine(t, Config{})
+		ln := w.serve(t, e, TLS(server, Funcs{Data: func(c Conn, in *buffer.LinkBuffer) {
+			if in.Len() == 3 {
+				_ = c.WriteBuffer(in)
+				_ = c.Close()
+				return
+			}
+			echo(c, in)
+		}}))
+		for _, first := range []bool{true, false} { // the client is the first to end
+			raw := &recording{Conn: w.connect(t, ln)}
+			c := tls.Client(raw, client)
+			message := "bye"
+			if first {
+				message = "hello"
+			}
+			exchange(t, c, []byte(message))
+			if first {
+				if err := c.CloseWrite(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if p, err := io.ReadAll(c); err != nil || len(p) > 0 {
+				t.Errorf("first %v: read %q, %v", first, p, err)
+			}
+			const alert = 2 + 1 + 16 // encrypted, of TLS 1.3: level, description, type, tag
+			if n := len(raw.p) - alert - 5; !bytes.HasPrefix(raw.p[n:], []byte{23, 3, 3, 0, alert}) {
+				t.Errorf("first %v: the last record is no alert: % x", first, raw.p[n:])
+			}
+			c.Close()
+		}
+	})
+}
+
+func TestTLSDialTellsWhyNot(t *testing.T) {
+	w := realWorld(t, systems()[0], "tcp")
+	server, _ := tlsConfigs()
+	out, err := w.listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	go func() { // a server that does not end what the client refused
+		nc, err := out.Accept()
+		if err != nil {
+			return
+		}
+		_ = tls.Server(nc, server).Handshake()
+		<-t.Context().Done()
+		nc.Close()
+	}()
+	e := w.engine(t, Config{HandshakeTimeout: 300 * time.Millisecond})
+	_, err = e.Dial(t.Context(), "tcp", out.Addr().String(), TLS(&tls.Config{ServerName: "example.com"}, Funcs{}))
+	var unknown *tls.CertificateVerificationError
+	if !errors.As(err, &unknown) {
+		t.Errorf("Dial: %v", err)
+	}
+}

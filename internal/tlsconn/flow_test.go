@@ -306,3 +306,88 @@ func TestAPeerThatDoesNotReadAnswersIsEnded(t *testing.T) {
 	}
 	r.close()
 }
+
+func TestTheEndWaitsForResume(t *testing.T) {
+	for _, kind := range []string{"whole", "1 byte"} {
+		for _, notify := range []bool{true, false} {
+			r, far := open(t, shape{tls.VersionTLS13, "ecdsa", false, ""}, kind)
+			r.until("silence", r.idle)
+			paused := false
+			r.onData = func([]byte) {
+				paused = true
+				r.layer.Pause(id)
+			}
+			r.mu.Lock()
+			r.paused = true // so that all of it arrives together
+			r.mu.Unlock()
+			for range 3 {
+				if _, err := far.Write(noise(20_000)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if notify {
+				far.Close()
+			} else {
+				r.peer.Close()
+			}
+			r.paused = false
+			for r.ended == nil {
+				r.until("bytes or the end", func() bool { return paused || r.ended != nil })
+				for range 5 {
+					r.turn()
+				}
+				if paused && r.ended != nil {
+					t.Fatalf("%s, %v: it ended while paused", kind, notify)
+				}
+				if paused {
+					paused = false
+					r.layer.Resume(id)
+				}
+			}
+			want := ErrTruncated
+			if notify {
+				want = io.EOF
+			}
+			if r.ended != want || r.received.Len() != 60_000 {
+				t.Errorf("%s, %v: %d bytes, then %v", kind, notify, r.received.Len(), r.ended)
+			}
+			r.close()
+		}
+	}
+}
+
+func TestNothingCountsAfterACloseNotify(t *testing.T) {
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		r, far := open(t, shape{version, "ecdsa", false, ""}, "whole")
+		if err := far.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		r.until("the end", func() bool { return r.ended != nil })
+		r.peer.inject([]byte{23, 3, 3, 0, 1, 0})
+		r.peer.Close()
+		r.until("silence", r.idle)
+		r.turn()
+		if r.ended != io.EOF {
+			t.Errorf("version %x: it ended with %v", version, r.ended)
+		}
+		r.close()
+	}
+}
+
+// panicking is a cache of sessions with a bug.
+type panicking struct{ tls.ClientSessionCache }
+
+func (panicking) Put(string, *tls.ClientSessionState) { panic("of a test") }
+
+func TestAPanicWhenATicketComesEndsTheConnection(t *testing.T) {
+	server, client := shape{tls.VersionTLS13, "ecdsa", true, ""}.configs(t)
+	client.ClientSessionCache = panicking{client.ClientSessionCache}
+	r := newRig(t, "whole")
+	far := r.begin(server, client, true)
+	go func() { _ = far.Handshake() }()
+	r.until("the end", func() bool { return r.ended != nil || r.refused != nil })
+	if r.ended == io.EOF {
+		t.Error("it ended in order")
+	}
+	r.close()
+}

@@ -42,14 +42,14 @@ func newHandshake(local, remote net.Addr) *handshake {
 func (h *handshake) read(s *session, p []byte) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for len(h.in) == 0 {
-		switch {
-		case h.aborted:
-			return 0, errAborted
-		case h.eof:
-			return 0, io.EOF
-		}
+	for len(h.in) == 0 && !h.eof && !h.aborted {
 		h.came.Wait()
+	}
+	switch {
+	case h.aborted:
+		return 0, errAborted
+	case len(h.in) == 0:
+		return 0, io.EOF
 	}
 	n := copy(p, h.in[:h.frames.cut(h.in[:min(len(p), len(h.in))])])
 	if h.in = h.in[n:]; len(h.in) == 0 && h.full {
@@ -63,8 +63,11 @@ func (h *handshake) read(s *session, p []byte) (int, error) {
 func (h *handshake) write(s *session, p []byte) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.aborted {
+		return
+	}
 	h.out = append(h.out, p...)
-	if !h.posted && !h.aborted {
+	if !h.posted {
 		h.posted = true
 		s.layer.post(func() { s.layer.flight(s, h) })
 	}
@@ -93,9 +96,17 @@ func (h *handshake) end() {
 func (h *handshake) abort() {
 	h.mu.Lock()
 	h.aborted = true
+	h.in, h.out = nil, nil
 	h.came.Signal()
 	h.mu.Unlock()
 	h.cancel()
+}
+
+// isAborted reports whether the connection has ended.
+func (h *handshake) isAborted() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.aborted
 }
 
 // take returns what is for the peer.
@@ -114,6 +125,9 @@ func (l *Layer) shake(s *session) {
 	ctx, cancel := context.WithCancel(context.Background())
 	h.cancel = cancel
 	l.gate.enter(func() {
+		if h.isAborted() { // while it waited for its turn
+			return
+		}
 		err := errors.New("a callback of the handshake ended its goroutine")
 		defer func() {
 			if v := recover(); v != nil {

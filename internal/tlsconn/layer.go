@@ -26,6 +26,10 @@ type Events interface {
 
 	Received(id driver.ID, b *buffer.Block, p []byte, err error)
 	Sent(id driver.ID, n int, err error)
+
+	// Finished reports that what CloseWrite had to send has left.
+	Finished(id driver.ID)
+
 	Closed(id driver.ID)
 }
 
@@ -64,19 +68,26 @@ func New(drv driver.Driver, events Events, pool *buffer.Pool, gate *Gate, log *s
 	return &Layer{drv: drv, events: events, pool: pool, gate: gate, log: log, post: post}
 }
 
-// Close gives the layer's memory back, when the driver has let go of it. Sessions
-// that are left have ended with the driver.
-func (l *Layer) Close() {
+// Abandon ends all sessions, because the driver has failed.
+func (l *Layer) Abandon() {
 	for _, s := range l.sessions {
-		if s == nil {
-			continue
-		}
-		if s.state == shaking {
+		if s != nil && s.state == shaking {
 			s.hs.Load().abort()
 		}
-		s.state = shut
-		s.drop()
-		s.empty()
+		if s != nil {
+			s.state = shut
+		}
+	}
+}
+
+// Close gives the layer's memory back, when the driver has let go of it.
+func (l *Layer) Close() {
+	l.Abandon()
+	for _, s := range l.sessions {
+		if s != nil {
+			s.drop()
+			s.empty()
+		}
 	}
 	if l.plain != nil {
 		l.plain.Release()
@@ -144,7 +155,7 @@ func (l *Layer) Received(id driver.ID, p []byte, err error) {
 		}
 	case s.state == shaking:
 		l.arrive(s, p)
-	case s.state == established:
+	case s.state == established && s.flags&notified == 0: // after that nothing counts
 		l.decrypt(s, p)
 	}
 }
@@ -175,7 +186,7 @@ func (l *Layer) ended(s *session) {
 		s.hs.Load().end()
 	case established:
 		if s.flags&notified == 0 {
-			l.events.Received(s.id, nil, nil, ErrTruncated)
+			l.end(s)
 		}
 	case failed:
 		l.finish(s)

@@ -25,6 +25,9 @@ const (
 // errDeaf ends a connection whose peer asks for new keys and does not read.
 var errDeaf = errors.New("the TLS peer asks for answers and does not read them")
 
+// errUnsendable is for those who send after that has failed.
+var errUnsendable = errors.New("sending to the TLS peer has failed before")
+
 // outbound is what waits for the driver.
 type outbound struct {
 	buf   buffer.LinkBuffer // ciphertext
@@ -122,7 +125,14 @@ func (l *Layer) seal(s *session, bufs [][]byte, skip int) (n int, rest [][]byte,
 // push hands what waits to the driver, and ends the direction when that was all
 // and it is to be ended.
 func (l *Layer) push(s *session) error {
-	if s.flags&sending != 0 || s.state == shut {
+	switch {
+	case s.flags&sending != 0 || s.state == shut:
+		return nil
+	case s.flags&unsendable != 0:
+		s.empty()
+		return errUnsendable
+	case s.flags&finSent != 0: // what crypto/tls says after that is nobody's business
+		s.empty()
 		return nil
 	}
 	for s.out != nil && s.out.buf.Len() > 0 {
@@ -136,6 +146,7 @@ func (l *Layer) push(s *session) error {
 		l.pieces = bufs
 		l.took(s, n)
 		if err != nil {
+			s.flags |= unsendable
 			s.empty()
 			return err
 		}
@@ -146,10 +157,20 @@ func (l *Layer) push(s *session) error {
 	}
 	s.empty()
 	if s.flags&finWanted != 0 {
-		s.flags &^= finWanted
+		s.flags = s.flags&^finWanted | finSent
 		l.drv.CloseWrite(s.id)
+		if s.state == established {
+			l.post(func() { l.finished(s) })
+		}
 	}
 	return nil
+}
+
+// finished tells the loop that CloseWrite is carried out.
+func (l *Layer) finished(s *session) {
+	if s.state == established {
+		l.events.Finished(s.id)
+	}
 }
 
 // took forgets n bytes that have left.
@@ -167,6 +188,7 @@ func (l *Layer) Sent(id driver.ID, n int, err error) {
 	if err == nil {
 		err = l.push(s)
 	} else {
+		s.flags |= unsendable
 		s.empty()
 	}
 	if s.flags&sending != 0 {
@@ -206,7 +228,7 @@ func (l *Layer) Resume(id driver.ID) {
 	s := l.sessions[id]
 	s.flags &^= paused
 	switch {
-	case s.flags&held != 0:
+	case s.flags&(held|endOwed) != 0:
 		l.post(func() { l.proceed(s) })
 	case s.flags&full == 0:
 		l.drv.Resume(id)
@@ -215,16 +237,23 @@ func (l *Layer) Resume(id driver.ID) {
 
 // proceed decrypts what waited for Resume.
 func (l *Layer) proceed(s *session) {
-	if s.state != established || s.flags&(held|paused) != held {
+	if s.state != established || s.flags&paused != 0 || s.flags&(held|endOwed) == 0 {
 		return
 	}
-	s.flags &^= held
-	b, n := s.pend, s.n
-	s.pend, s.n = nil, 0
-	l.decrypt(s, b.Bytes()[:n])
-	b.Release()
-	if s.state == established && s.flags&(held|paused) == 0 {
-		l.drv.Resume(s.id)
+	if s.flags&held != 0 {
+		s.flags &^= held
+		b, n := s.pend, s.n
+		s.pend, s.n = nil, 0
+		l.decrypt(s, b.Bytes()[:n])
+		b.Release()
+	}
+	if s.state != established || s.flags&(held|paused) != 0 {
+		return
+	}
+	l.drv.Resume(s.id)
+	if s.flags&endOwed != 0 {
+		s.flags &^= endOwed
+		l.end(s)
 	}
 }
 

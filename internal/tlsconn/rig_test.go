@@ -47,7 +47,8 @@ type rig struct {
 	received    bytes.Buffer
 	ended       error
 	closed      bool
-	sent        int // by Sent, or at once
+	said        bool // Finished
+	sent        int  // by Sent, or at once
 
 	onData  func(p []byte)
 	answer  []byte
@@ -259,7 +260,8 @@ func (r *rig) Sent(_ driver.ID, n int, err error) {
 	r.flush()
 }
 
-func (r *rig) Closed(driver.ID) { r.closed = true }
+func (r *rig) Finished(driver.ID) { r.said = true }
+func (r *rig) Closed(driver.ID)   { r.closed = true }
 
 // close ends the connection and looks for leaks.
 func (r *rig) close() {

@@ -2,7 +2,9 @@ package tlsconn
 
 import (
 	"crypto/tls"
+	"fmt"
 	"io"
+	"runtime/debug"
 	"sync/atomic"
 
 	"github.com/sluice-go/sluice/buffer"
@@ -20,17 +22,20 @@ const (
 	shut                     // the driver ends the connection
 )
 
-type flags uint8
+type flags uint16
 
 const (
-	paused    flags = 1 << iota // Pause was called last, not Resume
-	held                        // what is kept begins with whole records, which wait for Resume
-	full                        // the driver is paused, because too much came during the handshake
-	eof                         // the peer has ended its direction
-	notified                    // it said so in TLS
-	finWanted                   // CloseWrite, once everything has been sent
-	sending                     // the driver's answer to a Send is outstanding
-	answering                   // to that Send of the loop Sent is owed
+	paused     flags = 1 << iota // Pause was called last, not Resume
+	held                         // what is kept begins with whole records, which wait for Resume
+	full                         // the driver is paused, because too much came during the handshake
+	eof                          // the peer has ended its direction
+	notified                     // it said so in TLS
+	finWanted                    // CloseWrite, once everything has been sent
+	sending                      // the driver's answer to a Send is outstanding
+	answering                    // to that Send of the loop Sent is owed
+	endOwed                      // the end has come, but Resume and what is held come first
+	finSent                      // the driver was told to end our direction
+	unsendable                   // a Send of the driver has failed
 )
 
 // session is the TLS of one connection. It is small, for there are very many.
@@ -96,6 +101,9 @@ func (l *Layer) decrypt(s *session, p []byte) {
 		s.pend, s.n = nil, 0
 		l.read(s, b.Bytes()[:n])
 		b.Release()
+		if s.flags&notified != 0 {
+			return
+		}
 	}
 	if n := whole(p); n > 0 && s.state == established && s.flags&paused == 0 {
 		l.read(s, p[:n])
@@ -132,7 +140,7 @@ func (l *Layer) read(s *session, records []byte) {
 		n, err := 0, error(nil)
 		for err == nil && len(room)-n >= plainMax && (n == 0 || len(s.in) > 0) {
 			var k int
-			k, err = s.tc.Read(room[n:])
+			k, err = s.readRecord(room[n:])
 			n += k
 		}
 		if n > 0 {
@@ -158,6 +166,32 @@ func (l *Layer) read(s *session, records []byte) {
 	}
 }
 
+// readRecord is tls.Conn.Read. A client's ClientSessionCache is called in it, with
+// the tickets that come: what a panic there costs is the connection.
+func (s *session) readRecord(p []byte) (n int, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic in a callback of the TLS configuration: %v", v)
+			s.layer.log.Error("sluice: panic in a callback of a TLS configuration", "panic", v, "stack", string(debug.Stack()))
+		}
+	}()
+	return s.tc.Read(p)
+}
+
+// end reports that the peer has ended its direction, unless what came before is
+// still held back, or would be.
+func (l *Layer) end(s *session) {
+	if s.flags&(paused|held) != 0 {
+		s.flags |= endOwed
+		return
+	}
+	err := ErrTruncated
+	if s.flags&notified != 0 {
+		err = io.EOF
+	}
+	l.events.Received(s.id, nil, nil, err)
+}
+
 // after looks at what a read came to, and reports whether there is more to read.
 func (l *Layer) after(s *session, err error) bool {
 	switch {
@@ -166,7 +200,7 @@ func (l *Layer) after(s *session, err error) bool {
 	case err == io.EOF:
 		s.flags |= notified
 		s.in = nil // nothing follows a close_notify
-		l.events.Received(s.id, nil, nil, io.EOF)
+		l.end(s)
 		return false
 	case err != nil && err != errWait:
 		s.in = nil
