@@ -5,6 +5,9 @@ import (
 	"github.com/sluice-go/sluice/buffer"
 )
 
+// sluiceDirect is the server whose connections have no descriptors.
+const sluiceDirect = "sluice-direct"
+
 // sluiceDrivers returns a server for each driver that this system has;
 // "sluice" is the one that Sluice chooses by itself. Another has direct descriptors.
 func sluiceDrivers() []Server {
@@ -16,7 +19,7 @@ func sluiceDrivers() []Server {
 		})
 	}
 	return append(all, Server{
-		Name: "sluice-direct", Protocol: Echo, Variant: true, Serve: sluiceEcho(sluice.Config{DirectDescriptors: true}),
+		Name: sluiceDirect, Protocol: Echo, Variant: true, Serve: sluiceEcho(sluice.Config{DirectDescriptors: true}),
 		About: "Sluice on io_uring with direct descriptors.",
 	})
 }
