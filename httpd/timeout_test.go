@@ -22,6 +22,7 @@ func (st *site) others(slow func(c *client)) {
 	st.t.Helper()
 	other := st.dial()
 	stop, stopped := make(chan struct{}), make(chan struct{})
+	served := make(chan struct{}, 1) // for the first time: it is counted from then on
 	go func() {
 		defer close(stopped)
 		for {
@@ -38,12 +39,17 @@ func (st *site) others(slow func(c *client)) {
 				st.t.Errorf("another connection: %v", err)
 			}
 			select {
+			case served <- struct{}{}:
+			default:
+			}
+			select {
 			case <-stop:
 				return
 			case <-time.After(5 * time.Millisecond):
 			}
 		}
 	}()
+	receive(st.t, "the other connection's answer", served)
 	c := st.dial()
 	slow(c)
 	close(stop)
