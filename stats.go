@@ -13,6 +13,8 @@ type Stats struct {
 	Driver string // the driver's name
 	Loops  []LoopStats
 	Jobs   JobStats
+
+	HandshakesWaiting int // TLS handshakes at present for which Config.MaxHandshakes leaves no place
 }
 
 // LoopStats are the counters of one loop since it began, but for those that
@@ -58,6 +60,8 @@ func (e *Engine) Stats() Stats {
 	st := Stats{
 		Driver: e.sys.Name(),
 		Jobs:   JobStats{Goroutines: w.Goroutines, Running: w.Running, Waiting: w.Waiting},
+
+		HandshakesWaiting: e.handshakes.Waiting(),
 	}
 	for i, l := range e.all() {
 		l.published.mu.Lock()

@@ -2,7 +2,6 @@ package tlsconn
 
 import (
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -37,9 +36,6 @@ type Events interface {
 // below TLS and did not say so in TLS: whoever is in between may have done it, and
 // something may be missing.
 var ErrTruncated = fmt.Errorf("the peer ended the connection without a close_notify: %w", io.ErrUnexpectedEOF)
-
-// ErrDetach is the error of Detach.
-var ErrDetach = fmt.Errorf("a descriptor is of no use without the keys of its TLS connection: %w", errors.ErrUnsupported)
 
 // plainSize is room for two records, so that small ones are delivered together.
 const plainSize = 2 * plainMax
