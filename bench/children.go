@@ -109,15 +109,16 @@ func longestPause() time.Duration {
 
 // The kinds of load.
 const (
-	loadLoop  = "loop"
-	loadGRPC  = "grpc"
-	loadHold  = "hold"
-	loadChurn = "churn"
+	loadLoop       = "loop"
+	loadGRPC       = "grpc"
+	loadHold       = "hold"
+	loadChurn      = "churn"
+	loadHandshakes = "handshakes"
 )
 
 // loadCmd is one client.
 type loadCmd struct {
-	Kind   string `arg:"" enum:"loop,grpc,hold,churn"`
+	Kind   string `arg:"" enum:"loop,grpc,hold,churn,handshakes"`
 	Config string `arg:"" help:"A load.Config as JSON."`
 }
 
@@ -150,7 +151,7 @@ func (c *loadCmd) Run() error {
 
 func (c *loadCmd) run(cfg load.Config, ready func() error) (r load.Result, release func(), err error) {
 	release = func() {}
-	if c.Kind != loadGRPC { // one thread; its memory is bounded, and a collection would be noise
+	if c.Kind != loadGRPC && c.Kind != loadHandshakes { // one thread; its memory is bounded, and a collection would be noise
 		debug.SetGCPercent(-1)
 		runtime.LockOSThread()
 	}
@@ -161,6 +162,8 @@ func (c *loadCmd) run(cfg load.Config, ready func() error) (r load.Result, relea
 		r, err = load.GRPC(cfg, ready)
 	case loadChurn:
 		r, err = load.Churn(cfg, ready)
+	case loadHandshakes:
+		r, err = load.Handshakes(cfg, ready)
 	case loadHold:
 		if r, release, err = load.Hold(cfg); err == nil {
 			err = ready()

@@ -15,7 +15,7 @@ import (
 
 // compareCmd measures servers side by side in one cell.
 type compareCmd struct {
-	Scenario    results.Scenario `required:"" enum:"echo,http,work,websocket,grpc,idle,idle-http,churn" help:"What is measured: ${enum}."`
+	Scenario    results.Scenario `required:"" enum:"echo,http,work,websocket,grpc,idle,idle-http,churn,tls,https,idle-tls,idle-https,handshake,resume" help:"What is measured: ${enum}."`
 	A           string           `required:"" help:"The server that the others are compared with: ${servers}."`
 	B           []string         `required:"" sep:"," help:"The others."`
 	Conns       int              `default:"1000" help:"Connections open at a time."`
@@ -77,7 +77,7 @@ func (c *compareCmd) checked() ([]servers.Server, error) {
 	if c.Runs < 1 || c.Runs > maxRounds {
 		return nil, fmt.Errorf("%d runs, want 1 to %d", c.Runs, maxRounds)
 	}
-	if c.Pipeline != 1 && speaks(c.Scenario) != servers.HTTP {
+	if c.Pipeline != 1 && speaks(c.Scenario) != servers.HTTP && speaks(c.Scenario) != servers.HTTPS {
 		return nil, fmt.Errorf("--pipeline is for HTTP, not for %s", c.Scenario)
 	}
 	_, cfg, err := workload(results.Cell{Scenario: c.Scenario, Conns: c.Conns, Size: c.Size, Pipeline: c.Pipeline})
@@ -139,7 +139,7 @@ func columns(s results.Scenario, a string) (header []string, of []column) {
 		{"p99.9 ms", "%.2f", func(r results.Run) float64 { return r.P999.Seconds() * 1e3 }, false},
 		{"bytes/conn", "%.0f", func(r results.Run) float64 { return r.Resident }, false},
 	}
-	if s == results.IdleTCP || s == results.IdleHTTP {
+	if s.Idle() {
 		of = []column{
 			{"bytes/conn", "%.0f", func(r results.Run) float64 { return r.Resident }, true},
 			{"after GC", "%.0f", func(r results.Run) float64 { return r.Collected }, false},

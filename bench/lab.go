@@ -201,11 +201,14 @@ func (s *server) tryAnswer(cfg load.Config) error {
 		return err
 	}
 	defer c.Close()
+	if s.Protocol.Secure() {
+		c = load.Secure(c)
+	}
 	switch s.Protocol {
-	case servers.HTTP:
+	case servers.HTTP, servers.HTTPS:
 		_, _, err := cfg.HTTP.Ask(c)
 		return err
-	case servers.Echo:
+	case servers.Echo, servers.TLS:
 		return tryEcho(c)
 	}
 	return nil

@@ -19,6 +19,10 @@ func speaks(s results.Scenario) servers.Protocol {
 	switch s {
 	case results.HTTP, results.Work, results.IdleHTTP:
 		return servers.HTTP
+	case results.TLS, results.IdleTLS, results.Handshake, results.Resume:
+		return servers.TLS
+	case results.HTTPS, results.IdleHTTPS:
+		return servers.HTTPS
 	case results.WebSocket:
 		return servers.WebSocket
 	case results.GRPC:
@@ -37,16 +41,16 @@ func contenders(s results.Scenario) []servers.Server {
 
 // workload returns what the clients do in a cell.
 func workload(c results.Cell) (kind string, cfg load.Config, err error) {
-	cfg = load.Config{Conns: c.Conns, Size: c.Size}
+	cfg = load.Config{Conns: c.Conns, Size: c.Size, TLS: speaks(c.Scenario).Secure()}
 	asking := func(target string) error {
 		body, err := servers.Body(target)
 		cfg.HTTP = &load.HTTP{Target: target, Body: body, Pipeline: max(1, c.Pipeline)}
 		return err
 	}
 	switch c.Scenario {
-	case results.Echo:
+	case results.Echo, results.TLS:
 		return loadLoop, cfg, nil
-	case results.HTTP:
+	case results.HTTP, results.HTTPS:
 		return loadLoop, cfg, asking(servers.PlainPath)
 	case results.Work:
 		return loadLoop, cfg, asking(workTarget)
@@ -55,12 +59,15 @@ func workload(c results.Cell) (kind string, cfg load.Config, err error) {
 		return loadLoop, cfg, nil
 	case results.GRPC:
 		return loadGRPC, cfg, nil
-	case results.IdleTCP:
+	case results.IdleTCP, results.IdleTLS:
 		return loadHold, cfg, nil
-	case results.IdleHTTP:
+	case results.IdleHTTP, results.IdleHTTPS:
 		return loadHold, cfg, asking(servers.PlainPath)
 	case results.Churn:
 		return loadChurn, cfg, nil
+	case results.Handshake, results.Resume:
+		cfg.Resume = c.Scenario == results.Resume
+		return loadHandshakes, cfg, nil
 	}
 	return "", cfg, fmt.Errorf("no scenario %q", c.Scenario)
 }
@@ -102,8 +109,12 @@ func (t timing) estimate(c results.Cell) time.Duration {
 	const (
 		starting = 400 * time.Millisecond // and ending, of server and clients
 		opening  = 150 * time.Microsecond // and closing, of a connection
+		securing = time.Millisecond       // at both ends, one after the other
 	)
 	took := starting + time.Duration(cfg.Conns)*opening
+	if cfg.TLS {
+		took += time.Duration(cfg.Conns) * securing
+	}
 	if kind == loadHold {
 		return took + idleWait
 	}

@@ -16,8 +16,8 @@ const churnSources = 250
 // cfg.Conns connections at a time. A request is a whole such life; its latency
 // lasts from before the connecting to the end of the reply.
 func Churn(cfg Config, ready func() error) (Result, error) {
-	if cfg.WebSocket {
-		return Result{}, errors.New("WebSocket connections are opened one after the other: use Loop")
+	if cfg.WebSocket || cfg.TLS {
+		return Result{}, errors.New("connections with handshakes are opened one after the other: use Loop, or Handshakes")
 	}
 	g, err := newGenerator(cfg)
 	if err != nil {

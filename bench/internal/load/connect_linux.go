@@ -39,6 +39,9 @@ func (g *generator) connectAll() error {
 		if f, ok := g.talk.(*frames); ok && err == nil {
 			err = f.open(blocking(fd))
 		}
+		if g.cfg.TLS && err == nil {
+			g.conns[i].tls, err = newSecure(fd)
+		}
 		err = errors.Join(err,
 			unix.SetNonblock(fd, true),
 			g.watch(i, unix.EPOLL_CTL_ADD, unix.EPOLLIN),

@@ -3,6 +3,7 @@ package load
 import (
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -47,6 +48,7 @@ type dialogue interface {
 // conn is one connection of a generator.
 type conn struct {
 	fd       int           // -1 while closed
+	tls      *secure       // nil without TLS
 	seq      uint32        // number of the message under way
 	sent     int           // bytes of it that the kernel took
 	received int           // bytes of its reply that came back
@@ -149,22 +151,41 @@ func (g *generator) startAt(i int, began time.Duration) {
 // send hands the kernel the rest of connection i's message.
 func (g *generator) send(i int) {
 	c := &g.conns[i]
-	for c.sent < g.size {
-		n, err := unix.Write(c.fd, g.talk.lend(uint32(i), c.seq)[c.sent:])
+	err := c.flush()
+	for c.sent < g.size && err == nil {
+		var n int
+		n, err = c.write(g.talk.lend(uint32(i), c.seq)[c.sent:])
 		g.talk.giveBack()
-		switch err {
-		case nil:
-			c.sent += n
-		case unix.EINTR:
-		case unix.EAGAIN:
-			g.setStalled(i, true)
-			return
-		default:
-			g.fail(i, err)
-			return
+		c.sent += n
+		if err == nil {
+			err = c.flush()
 		}
 	}
-	g.setStalled(i, false)
+	if err != nil && err != unix.EAGAIN {
+		g.fail(i, err)
+		return
+	}
+	g.setStalled(i, err != nil)
+}
+
+// write hands the kernel, or TLS, what it takes of p.
+func (c *conn) write(p []byte) (int, error) {
+	if c.tls != nil {
+		return c.tls.Write(p)
+	}
+	n, err := unix.Write(c.fd, p)
+	if err == unix.EINTR {
+		err = nil
+	}
+	return max(n, 0), err
+}
+
+// flush hands the kernel what is encrypted; unix.EAGAIN if it does not take all.
+func (c *conn) flush() error {
+	if c.tls == nil {
+		return nil
+	}
+	return c.tls.wire.flush()
 }
 
 func (g *generator) setStalled(i int, stalled bool) {
@@ -183,10 +204,33 @@ func (g *generator) setStalled(i int, stalled bool) {
 	c.stalled = stalled
 }
 
-// receive reads once from connection i and compares.
+// receive reads once from connection i; of TLS, which keeps what it has read of
+// its socket, all there is.
 func (g *generator) receive(i int) {
 	c := &g.conns[i]
-	n, err := unix.Read(c.fd, g.in)
+	if c.tls == nil {
+		n, err := unix.Read(c.fd, g.in)
+		g.take(i, n, err)
+		return
+	}
+	c.tls.wire.drained = false
+	for more := true; more; {
+		n, err := c.tls.Read(g.in)
+		more = n > 0 && err == nil
+		switch {
+		case n > 0 || err == io.EOF:
+			err = nil
+		case err == errDry:
+			err = unix.EAGAIN
+		}
+		g.take(i, n, err)
+		more = more && c.fd >= 0
+	}
+}
+
+// take compares what a read of connection i yielded.
+func (g *generator) take(i, n int, err error) {
+	c := &g.conns[i]
 	switch {
 	case err == unix.EAGAIN || err == unix.EINTR:
 		return

@@ -46,6 +46,9 @@ func newAnswers(cfg Config) (*answers, error) {
 		return nil, err
 	}
 	defer c.Close()
+	if cfg.TLS {
+		c = Secure(c)
+	}
 	form, header, err := cfg.HTTP.Ask(c)
 	if err != nil {
 		return nil, err

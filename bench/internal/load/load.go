@@ -2,8 +2,9 @@
 // keeps many connections busy. The loop is closed: a connection sends its next
 // message when the whole reply to the one before has come back, and every byte
 // of it was right. Nothing is allocated per message. Several processes may
-// share the work: Split divides it, Merge puts their results together. gRPC is
-// the exception: GRPC leaves the connections to grpc-go's own client.
+// share the work: Split divides it, Merge puts their results together. The
+// exceptions are GRPC, which leaves the connections to grpc-go's own client, and
+// Handshakes: they have a goroutine for each connection.
 package load
 
 import (
@@ -35,6 +36,8 @@ type Config struct {
 	First     int           // how many connections other client processes have before this one's
 	Size      int           // bytes of a message to a server that sends it back
 	WebSocket bool          // true exactly when such a server speaks WebSocket, on path /
+	TLS       bool          // true exactly when the server speaks all that over TLS
+	Resume    bool          // true exactly when Handshakes resumes sessions
 	HTTP      *HTTP         // what to ask an HTTP server for; nil for one that sends messages back
 	WarmUp    time.Duration // before the measured time
 	Measure   time.Duration // the measured time
@@ -67,8 +70,8 @@ func (cfg Config) Check() error {
 	if cfg.HTTP == nil && (cfg.Size < minSize || cfg.Size > maxSize) {
 		return fmt.Errorf("message size %d, want %d to %d", cfg.Size, minSize, maxSize)
 	}
-	if cfg.HTTP != nil && cfg.WebSocket {
-		return errors.New("HTTP and WebSocket at the same time")
+	if cfg.WebSocket && (cfg.HTTP != nil || cfg.TLS) {
+		return errors.New("WebSocket and HTTP or TLS at the same time")
 	}
 	if cfg.HTTP != nil && (cfg.HTTP.Pipeline < 1 || cfg.HTTP.Pipeline > maxPipeline) {
 		return fmt.Errorf("%d requests at a time, want 1 to %d", cfg.HTTP.Pipeline, maxPipeline)

@@ -29,12 +29,18 @@ type entrant struct {
 // compared with servers that take the same handler, one on the loop with all.
 // A scenario that Sluice does not serve has none.
 var entrants = map[results.Scenario][]entrant{
-	results.Echo:     {{"sluice", nil}},
-	results.IdleTCP:  {{"sluice", nil}},
-	results.Churn:    {{"sluice", nil}},
-	results.HTTP:     {{"sluice-http", []string{"nethttp", "nbhttp"}}, {"sluice-native", nil}},
-	results.Work:     {{"sluice-http", []string{"nethttp", "nbhttp"}}, {"sluice-native", nil}},
-	results.IdleHTTP: {{"sluice-http", []string{"nethttp", "nbhttp"}}, {"sluice-native", nil}},
+	results.Echo:      {{"sluice", nil}},
+	results.IdleTCP:   {{"sluice", nil}},
+	results.Churn:     {{"sluice", nil}},
+	results.HTTP:      {{"sluice-http", []string{"nethttp", "nbhttp"}}, {"sluice-native", nil}},
+	results.Work:      {{"sluice-http", []string{"nethttp", "nbhttp"}}, {"sluice-native", nil}},
+	results.IdleHTTP:  {{"sluice-http", []string{"nethttp", "nbhttp"}}, {"sluice-native", nil}},
+	results.TLS:       {{"sluice-tls", nil}},
+	results.IdleTLS:   {{"sluice-tls", nil}},
+	results.Handshake: {{"sluice-tls", nil}},
+	results.Resume:    {{"sluice-tls", nil}},
+	results.HTTPS:     {{"sluice-http-tls", []string{"nethttp-tls", "nbhttp-tls"}}, {"sluice-native-tls", nil}},
+	results.IdleHTTPS: {{"sluice-http-tls", []string{"nethttp-tls", "nbhttp-tls"}}, {"sluice-native-tls", nil}},
 }
 
 // verdict is what a comparison says of Sluice.

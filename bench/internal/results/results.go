@@ -9,15 +9,30 @@ type Scenario string
 
 // The scenarios.
 const (
-	Echo      Scenario = "echo"      // messages sent back, one outstanding per connection
-	HTTP      Scenario = "http"      // GET /plaintext on connections that are kept
-	Work      Scenario = "work"      // GET /work: a loop of 100,000 steps, then 1 KB, on connections that are kept
-	WebSocket Scenario = "websocket" // binary messages sent back
-	GRPC      Scenario = "grpc"      // unary calls that send the message back
-	IdleTCP   Scenario = "idle"      // connections held after one echo
-	IdleHTTP  Scenario = "idle-http" // connections held after one GET /plaintext
-	Churn     Scenario = "churn"     // connections opened, used for one echo and closed
+	Echo      Scenario = "echo"       // messages sent back, one outstanding per connection
+	HTTP      Scenario = "http"       // GET /plaintext on connections that are kept
+	Work      Scenario = "work"       // GET /work: a loop of 100,000 steps, then 1 KB, on connections that are kept
+	WebSocket Scenario = "websocket"  // binary messages sent back
+	GRPC      Scenario = "grpc"       // unary calls that send the message back
+	IdleTCP   Scenario = "idle"       // connections held after one echo
+	IdleHTTP  Scenario = "idle-http"  // connections held after one GET /plaintext
+	Churn     Scenario = "churn"      // connections opened, used for one echo and closed
+	TLS       Scenario = "tls"        // Echo over TLS 1.3
+	HTTPS     Scenario = "https"      // HTTP over TLS 1.3
+	IdleTLS   Scenario = "idle-tls"   // IdleTCP over TLS 1.3
+	IdleHTTPS Scenario = "idle-https" // IdleHTTP over TLS 1.3
+	Handshake Scenario = "handshake"  // Churn over TLS 1.3, with full handshakes
+	Resume    Scenario = "resume"     // Churn over TLS 1.3, with resumed sessions
 )
+
+// Idle tells whether connections are held in s, and memory is what is measured.
+func (s Scenario) Idle() bool {
+	switch s {
+	case IdleTCP, IdleHTTP, IdleTLS, IdleHTTPS:
+		return true
+	}
+	return false
+}
 
 // Cell is what is measured: the same for all servers that are compared.
 type Cell struct {

@@ -1,6 +1,7 @@
 package servers
 
 import (
+	"crypto/tls"
 	"slices"
 
 	"github.com/sluice-go/sluice"
@@ -8,7 +9,7 @@ import (
 
 // All holds all servers in the order of reports. What it says of buffers and
 // of TCP_NODELAY is from the sources of the versions in go.mod.
-var All = slices.Concat(echoReferences, echoPeers, sluiceEchoes, sluiceDrivers(), httpServers, otherServers)
+var All = slices.Concat(echoReferences, echoPeers, sluiceEchoes, sluiceDrivers(), httpServers, tlsServers, otherServers)
 
 // Modules that several servers show.
 const (
@@ -115,12 +116,51 @@ var httpServers = []Server{
 			"It allocates the structs of all connections when it starts, so its memory per connection looks too small.",
 	},
 	{
-		Name: "sluice-http", Protocol: HTTP, Serve: sluiceHTTP,
+		Name: "sluice-http", Protocol: HTTP, Serve: sluiceClear(sluiceHTTP),
 		About: "httpd with net/http's handler, on pooled goroutines; read buffer of 64 KiB per loop and TCP_NODELAY, its defaults.",
 	},
 	{
-		Name: "sluice-native", Protocol: HTTP, Serve: sluiceNative,
+		Name: "sluice-native", Protocol: HTTP, Serve: sluiceClear(sluiceNative),
 		About: "httpd with a LoopHandler, which does the work on the loop; read buffer of 64 KiB per loop and TCP_NODELAY, its defaults.",
+	},
+}
+
+var tlsServers = []Server{
+	{
+		Name: "net-tls", Protocol: TLS, Serve: netTLS,
+		About: "As net, with crypto/tls.",
+	},
+	{
+		Name: "nbio-tls", Protocol: TLS, Module: nbioModule, Serve: nbioTLS,
+		About: "As nbio, with its fork of the crypto/tls of Go 1.16, which has no X25519MLKEM768, so that its full handshakes are cheaper; what its WrapData does, with pooled buffers.",
+	},
+	{
+		Name: "sluice-tls", Protocol: TLS, Serve: sluiceTLS(tls.NoClientCert),
+		About: "As sluice, with sluice.TLS.",
+	},
+	{
+		Name: "sluice-mtls", Protocol: TLS, Variant: true, Serve: sluiceTLS(tls.RequireAnyClientCert),
+		About: "As sluice-tls, with certificates of the clients, one each.",
+	},
+	{
+		Name: "nethttp-tls", Protocol: HTTPS, Serve: netHTTPS,
+		About: "As nethttp, with crypto/tls; HTTP/1.1.",
+	},
+	{
+		Name: "fasthttp-tls", Protocol: HTTPS, Module: "github.com/valyala/fasthttp", Serve: fastHTTPS,
+		About: "As fasthttp, with crypto/tls.",
+	},
+	{
+		Name: "nbhttp-tls", Protocol: HTTPS, Module: nbioModule, Serve: nbHTTPS,
+		About: "As nbhttp, with nbio's fork of the crypto/tls of Go 1.16.",
+	},
+	{
+		Name: "sluice-http-tls", Protocol: HTTPS, Serve: sluiceHTTPS(sluiceHTTP),
+		About: "As sluice-http, with its TLSConfig.",
+	},
+	{
+		Name: "sluice-native-tls", Protocol: HTTPS, Serve: sluiceHTTPS(sluiceNative),
+		About: "As sluice-native, with its TLSConfig.",
 	},
 }
 

@@ -2,8 +2,20 @@ package servers
 
 import "github.com/valyala/fasthttp"
 
-func fastHTTP(addr string) error {
-	s := &fasthttp.Server{
+func fastHTTP(addr string) error { return newFastHTTP().ListenAndServe(addr) }
+
+func fastHTTPS(addr string) error {
+	config, err := serverTLS()
+	if err != nil {
+		return err
+	}
+	s := newFastHTTP()
+	s.TLSConfig = config
+	return s.ListenAndServeTLS(addr, "", "")
+}
+
+func newFastHTTP() *fasthttp.Server {
+	return &fasthttp.Server{
 		NoDefaultServerHeader: true, // as the others
 		Handler: func(ctx *fasthttp.RequestCtx) {
 			switch string(ctx.Path()) {
@@ -23,5 +35,4 @@ func fastHTTP(addr string) error {
 			}
 		},
 	}
-	return s.ListenAndServe(addr)
 }

@@ -82,3 +82,12 @@ func handler(w http.ResponseWriter, r *http.Request) {
 func netHTTP(addr string) error {
 	return http.ListenAndServe(addr, http.HandlerFunc(handler))
 }
+
+func netHTTPS(addr string) error {
+	config, err := serverTLS()
+	if err != nil {
+		return err
+	}
+	s := &http.Server{Addr: addr, Handler: http.HandlerFunc(handler), TLSConfig: config}
+	return s.ListenAndServeTLS("", "")
+}

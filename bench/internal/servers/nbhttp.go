@@ -14,9 +14,31 @@ var (
 )
 
 func nbHTTP(addr string) error {
-	engine := nbhttp.NewEngine(nbhttp.Config{
+	config := nbHTTPConfig()
+	config.Addrs = []string{addr}
+	return runNbHTTP(config)
+}
+
+func nbHTTPS(addr string) error {
+	secure, err := nbioConfig()
+	if err != nil {
+		return err
+	}
+	config := nbHTTPConfig()
+	config.AddrsTLS, config.TLSConfig = []string{addr}, secure
+	return runNbHTTP(config)
+}
+
+func runNbHTTP(config nbhttp.Config) error {
+	if err := nbhttp.NewEngine(config).Start(); err != nil {
+		return err
+	}
+	select {}
+}
+
+func nbHTTPConfig() nbhttp.Config {
+	return nbhttp.Config{
 		Network: "tcp",
-		Addrs:   []string{addr},
 		NPoller: Loops(),
 		// The handlers do not block.
 		ServerExecutor: func(f func()) { f() },
@@ -29,9 +51,5 @@ func nbHTTP(addr string) error {
 			w.Header()["Content-Length"] = length
 			handler(w, r)
 		}),
-	})
-	if err := engine.Start(); err != nil {
-		return err
 	}
-	select {}
 }

@@ -1,6 +1,7 @@
 package servers
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net"
 )
@@ -15,6 +16,23 @@ func netEcho(addr string) error {
 	if err != nil {
 		return err
 	}
+	return echoOn(l)
+}
+
+// netTLS is netEcho over crypto/tls.
+func netTLS(addr string) error {
+	config, err := serverTLS()
+	if err != nil {
+		return err
+	}
+	l, err := tls.Listen("tcp4", addr, config)
+	if err != nil {
+		return err
+	}
+	return echoOn(l)
+}
+
+func echoOn(l net.Listener) error {
 	for {
 		c, err := l.Accept()
 		if err != nil {

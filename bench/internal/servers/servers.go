@@ -17,6 +17,8 @@ const (
 	Echo      Protocol = "echo"      // sends every byte back
 	HTTP      Protocol = "http"      // answers PlainPath and WorkPath
 	WebSocket Protocol = "websocket" // sends every binary message back, whatever the path
+	TLS       Protocol = "tls"       // Echo over TLS
+	HTTPS     Protocol = "https"     // HTTP over TLS
 	GRPC      Protocol = "grpc"      // sends every message of the unary method /bench.Echo/Echo back
 )
 
@@ -52,6 +54,9 @@ type Server struct {
 	// About is a sentence for reports: loops, buffers and options.
 	About string
 }
+
+// Secure tells whether p is spoken over TLS.
+func (p Protocol) Secure() bool { return p == TLS || p == HTTPS }
 
 // The servers that others are compared with.
 const (

@@ -1,6 +1,8 @@
 package servers
 
 import (
+	"crypto/tls"
+
 	"github.com/sluice-go/sluice"
 	"github.com/sluice-go/sluice/buffer"
 )
@@ -27,19 +29,34 @@ func sluiceDrivers() []Server {
 // sluiceEcho returns an echo server with settings of its own. A loop for each
 // processor is the default.
 func sluiceEcho(cfg sluice.Config) func(addr string) error {
+	return func(addr string) error { return listenSluice(cfg, addr, echoHandler) }
+}
+
+// sluiceTLS returns an echo server over TLS that wants client certificates or not.
+func sluiceTLS(clients tls.ClientAuthType) func(addr string) error {
 	return func(addr string) error {
-		engine, err := sluice.New(cfg)
+		config, err := serverTLS()
 		if err != nil {
 			return err
 		}
-		_, err = engine.Listen("tcp4", addr, sluice.Funcs{Data: func(c sluice.Conn, in *buffer.LinkBuffer) {
-			if err := c.WriteBuffer(in); err != nil {
-				c.Abort()
-			}
-		}})
-		if err != nil {
-			return err
-		}
-		return engine.Wait()
+		config.ClientAuth = clients
+		return listenSluice(sluice.Config{}, addr, sluice.TLS(config, echoHandler))
 	}
 }
+
+func listenSluice(cfg sluice.Config, addr string, h sluice.Handler) error {
+	engine, err := sluice.New(cfg)
+	if err != nil {
+		return err
+	}
+	if _, err := engine.Listen("tcp4", addr, h); err != nil {
+		return err
+	}
+	return engine.Wait()
+}
+
+var echoHandler = sluice.Funcs{Data: func(c sluice.Conn, in *buffer.LinkBuffer) {
+	if err := c.WriteBuffer(in); err != nil {
+		c.Abort()
+	}
+}}

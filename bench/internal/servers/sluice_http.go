@@ -9,16 +9,12 @@ import (
 )
 
 // sluiceHTTP is httpd with the handler that net/http has.
-func sluiceHTTP(addr string) error {
-	s := &httpd.Server{Addr: addr, Handler: http.HandlerFunc(handler)}
-	return s.ListenAndServe()
-}
+func sluiceHTTP() *httpd.Server { return &httpd.Server{Handler: http.HandlerFunc(handler)} }
 
 // sluiceNative is httpd with a handler on the loop, which does the work there,
 // too.
-func sluiceNative(addr string) error {
-	s := &httpd.Server{
-		Addr:    addr,
+func sluiceNative() *httpd.Server {
+	return &httpd.Server{
 		Handler: http.NotFoundHandler(),
 		LoopHandler: func(x *httpd.RequestCtx) bool {
 			switch string(x.Path()) {
@@ -39,5 +35,25 @@ func sluiceNative(addr string) error {
 			return true
 		},
 	}
-	return s.ListenAndServe()
+}
+
+// sluiceClear serves what server returns in clear.
+func sluiceClear(server func() *httpd.Server) func(addr string) error {
+	return func(addr string) error {
+		s := server()
+		s.Addr = addr
+		return s.ListenAndServe()
+	}
+}
+
+// sluiceHTTPS serves what server returns over TLS.
+func sluiceHTTPS(server func() *httpd.Server) func(addr string) error {
+	return func(addr string) (err error) {
+		s := server()
+		s.Addr = addr
+		if s.TLSConfig, err = serverTLS(); err != nil {
+			return err
+		}
+		return s.ListenAndServeTLS("", "")
+	}
 }
