@@ -28,7 +28,9 @@ import (
 // Renegotiation is refused.
 //
 // A peer that ends the connection without a close_notify ends it in order as far as
-// h is concerned, but OnClose is given ErrTruncated.
+// h is concerned, but OnClose is given ErrTruncated. A connection that was accepted
+// and agreed on "acme-tls/1" (RFC 8737) is ended when its handshake is over: it
+// carries no data and h does not hear of it. So cfg may be that of package autocert.
 func TLS(cfg *tls.Config, h Handler) Handler { return tlsHandler{h, cfg} }
 
 // tlsHandler is what newRoute takes apart.
@@ -154,12 +156,21 @@ func (l tlsEvents) Established(id driver.ID) {
 		return
 	}
 	a := ch.part(i)
-	if a == nil || a.dial == nil {
+	switch {
+	case a != nil && a.dial != nil:
+		l.dialed(ch, i, s, int(s.fd))
+	case l.tls.ConnectionState(id).NegotiatedProtocol == acmeProtocol:
+		s.active = l.now
+		l.beginClose(ch, i, nil)
+		l.settle(ch, i, s)
+	default:
 		l.opened(ch, i, s, int(s.fd))
-		return
 	}
-	l.dialed(ch, i, s, int(s.fd))
 }
+
+// acmeProtocol is what a certificate authority negotiates that looks at a
+// certificate to learn whether it may issue another (RFC 8737).
+const acmeProtocol = "acme-tls/1"
 
 // Refuse notes that a handshake has failed.
 func (l tlsEvents) Refuse(id driver.ID, err error) (answer []byte) {

@@ -174,6 +174,9 @@ func (sv *service) opened(c sluice.Conn) {
 		sv.closeIdle(c)
 	}
 	sv.state(c, http.StateNew)
+	if sv.secure && !speaksHTTP1(c.TLS()) {
+		_ = c.Close()
+	}
 }
 
 // unused is the Context of a connection that has sent nothing yet: its first

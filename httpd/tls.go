@@ -96,6 +96,20 @@ func (s *Server) tlsConfig(certFile, keyFile string) (*tls.Config, error) {
 	return cfg, nil
 }
 
+// speaksHTTP1 reports whether a connection is to carry HTTP/1.x. One that agreed on
+// another protocol, of which TLSConfig may offer any, is closed, as net/http does
+// without a function in TLSNextProto.
+func speaksHTTP1(state *tls.ConnectionState) bool {
+	if state == nil { // it has ended
+		return true
+	}
+	switch state.NegotiatedProtocol {
+	case "", "http/1.1", "http/1.0":
+		return true
+	}
+	return false
+}
+
 // notTLS is what net/http answers to a request in clear on a port for TLS.
 const notTLS = "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
 
