@@ -26,11 +26,12 @@ import (
 // figuresCmd measures everything that the report shows.
 type figuresCmd struct {
 	Quick       bool               `help:"A look within five minutes: fewer cells, one round. Nothing to conclude from."`
+	TLS         bool               `name:"tls" help:"The figures of TLS, and no others: about 15 minutes."`
 	Out         string             `default:"out" type:"path" help:"Where the pictures, runs.csv and report.html go."`
 	Results     string             `type:"path" help:"Write the figures as Markdown to this file too."`
 	Rounds      int                `help:"How often each server is measured in each cell; 5 unless --quick."`
 	ServerCores int                `help:"Cores for the server, and its event loops. A third of them by default; each other core gets a client process."`
-	Only        []results.Scenario `sep:"," enum:"echo,http,work,websocket,grpc,idle,idle-http,churn" help:"Only these scenarios: ${enum}."`
+	Only        []results.Scenario `sep:"," enum:"echo,http,work,websocket,grpc,idle,idle-http,churn,tls,https,idle-tls,idle-https,handshake,resume" help:"Only these scenarios: ${enum}."`
 	Servers     []string           `sep:"," help:"Only these servers: ${servers}."`
 	From        string             `type:"existingdir" help:"Measure nothing, draw what an earlier call left in this directory again."`
 }
@@ -42,7 +43,7 @@ type block struct {
 	sizes    []int // bytes of a message
 }
 
-// The cells of the full set and of the quick one.
+// The cells of the full set and of the quick one, and the same of TLS.
 var (
 	fullSet = []block{
 		{results.Echo, []int{1, 10, 100, 1000, 10_000, 19_000}, []int{1 << 10}},
@@ -65,6 +66,24 @@ var (
 		{results.Churn, []int{100}, []int{1 << 10}},
 		{results.WebSocket, []int{1000}, []int{1 << 10}},
 		{results.GRPC, []int{100}, []int{1 << 10}},
+	}
+	fullTLS = []block{
+		{results.TLS, []int{10, 100, 1000, 10_000}, []int{1 << 10}},
+		{results.TLS, []int{1000}, []int{64, 16 << 10, 64 << 10}},
+		{results.HTTPS, []int{10, 100, 1000}, []int{0}},
+		{results.IdleTLS, []int{10_000}, []int{16 << 10}},
+		{results.IdleHTTPS, []int{5000}, []int{0}},
+		{results.Handshake, []int{100}, []int{1 << 10}},
+		{results.Resume, []int{100}, []int{1 << 10}},
+	}
+	quickTLS = []block{
+		{results.TLS, []int{10, 1000}, []int{1 << 10}},
+		{results.TLS, []int{1000}, []int{16 << 10}},
+		{results.HTTPS, []int{100}, []int{0}},
+		{results.IdleTLS, []int{1000}, []int{16 << 10}},
+		{results.IdleHTTPS, []int{1000}, []int{0}},
+		{results.Handshake, []int{100}, []int{1 << 10}},
+		{results.Resume, []int{100}, []int{1 << 10}},
 	}
 )
 
@@ -111,10 +130,7 @@ type task struct {
 
 // tasks returns what is to be measured.
 func (c *figuresCmd) tasks() ([]task, error) {
-	set := fullSet
-	if c.Quick {
-		set = quickSet
-	}
+	set := c.set()
 	if c.Rounds == 0 {
 		c.Rounds = fullRounds
 		if c.Quick {
@@ -149,6 +165,18 @@ func (c *figuresCmd) tasks() ([]task, error) {
 		return nil, fmt.Errorf("nothing to measure: none of the servers %v belongs to the scenarios %v", c.Servers, c.Only)
 	}
 	return all, nil
+}
+
+func (c *figuresCmd) set() []block {
+	switch {
+	case c.TLS && c.Quick:
+		return quickTLS
+	case c.TLS:
+		return fullTLS
+	case c.Quick:
+		return quickSet
+	}
+	return fullSet
 }
 
 func (c *figuresCmd) timing() timing {
@@ -223,7 +251,7 @@ func (c *figuresCmd) describe(l *lab, runs []results.Run) report.Meta {
 		Machine: proc.Machine(),
 		Command: "go -C bench run . " + strings.Join(os.Args[1:], " "),
 		Settings: []report.Setting{
-			{Name: "set", Value: map[bool]string{false: "full", true: "quick"}[c.Quick]},
+			{Name: "set", Value: map[bool]string{false: "full", true: "quick"}[c.Quick] + map[bool]string{true: ", of TLS"}[c.TLS]},
 			{Name: "rounds", Value: fmt.Sprint(c.Rounds)},
 			{Name: "measured time of a run", Value: fmt.Sprintf("%v s, and as much again for every %d connections", t.Seconds, fullTurn)},
 			{Name: "warm-up before it, not measured", Value: fmt.Sprintf("%v s", t.WarmUp)},

@@ -67,7 +67,8 @@ func newSecure(fd int) (*secure, error) {
 type wire struct {
 	fd      int
 	drained bool   // the last read took all there was
-	out     []byte // what the kernel has not taken
+	out     []byte // what is encrypted
+	left    int    // bytes of it that the kernel has taken
 }
 
 // Read fails with errDry where nothing is there.
@@ -94,13 +95,14 @@ func (w *wire) Write(p []byte) (int, error) {
 
 // flush hands the kernel what it has not taken; unix.EAGAIN if there is more.
 func (w *wire) flush() error {
-	for len(w.out) > 0 {
-		n, err := unix.Write(w.fd, w.out)
+	for w.left < len(w.out) {
+		n, err := unix.Write(w.fd, w.out[w.left:])
 		if err != nil && err != unix.EINTR {
 			return err
 		}
-		w.out = w.out[:copy(w.out, w.out[max(n, 0):])]
+		w.left += max(n, 0)
 	}
+	w.out, w.left = w.out[:0], 0
 	return nil
 }
 

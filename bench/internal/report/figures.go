@@ -54,6 +54,7 @@ var figures = numbered([]figure{
 	{id: "idle-http-gc", title: "Idle HTTP connections: garbage collection", scenario: results.IdleHTTP, shape: overConns, panels: []*metric{&gcCycle, &gcPause}},
 	{id: "churn", title: "Connections opened, used for one echo and closed", scenario: results.Churn, shape: bars, panels: []*metric{&churnRate, &cpu}},
 	{id: "websocket", title: "WebSocket echo of 1 KB: rate and server CPU", scenario: results.WebSocket, shape: overConns, panels: []*metric{&rate, &cpu}},
+	{id: "grpc", title: "gRPC unary calls of 1 KB: rate and server CPU", scenario: results.GRPC, shape: overConns, panels: []*metric{&rate, &cpu}},
 	{id: "tls", title: "Echo of 1 KB over TLS: rate and server CPU", scenario: results.TLS, shape: overConns, panels: []*metric{&rate, &cpu}},
 	{id: "tls-size", title: "Echo over TLS on 1,000 connections: rate and server CPU", scenario: results.TLS, shape: overSizes, panels: []*metric{&rate, &cpu}},
 	{id: "https", title: "HTTPS plaintext: rate and server CPU", scenario: results.HTTPS, shape: overConns, panels: []*metric{&rate, &cpu}},
@@ -61,7 +62,6 @@ var figures = numbered([]figure{
 	{id: "idle-https", title: "Idle HTTPS connections: memory", scenario: results.IdleHTTPS, shape: bars, panels: []*metric{&resident, &collected}},
 	{id: "handshake", title: "Full TLS handshakes, with one echo each", scenario: results.Handshake, shape: bars, panels: []*metric{&churnRate, &cpu}},
 	{id: "resume", title: "Resumed TLS sessions, with one echo each", scenario: results.Resume, shape: bars, panels: []*metric{&churnRate, &cpu}},
-	{id: "grpc", title: "gRPC unary calls of 1 KB: rate and server CPU", scenario: results.GRPC, shape: overConns, panels: []*metric{&rate, &cpu}},
 })
 
 func numbered(all []figure) []figure {

@@ -47,7 +47,7 @@ func TestEchoServersSendEveryByteBack(t *testing.T) {
 	each(t, func(t *testing.T, s Server) {
 		_, addr := startOn(t, s, cores(t))
 		for range 8 {
-			c := dial(t, addr)
+			c := dialTo(t, s, addr)
 			for _, size := range sizes {
 				want, got := message(size), make([]byte, size)
 				if _, err := c.Write(want); err != nil {
@@ -58,7 +58,7 @@ func TestEchoServersSendEveryByteBack(t *testing.T) {
 				}
 			}
 		}
-	}, Echo)
+	}, Echo, TLS)
 }
 
 // A client that asks for more than the sockets hold before it reads gets all of
@@ -133,7 +133,7 @@ func TestHTTPServersGiveTheSameAnswers(t *testing.T) {
 	fields := []string{"Content-Length", "Content-Type", "Date"}
 	each(t, func(t *testing.T, s Server) {
 		_, addr := start(t, s)
-		c := dial(t, addr)
+		c := dialTo(t, s, addr)
 		in := bufio.NewReader(c)
 		targets := []string{PlainPath, WorkPath + "?n=1000"}
 		if s.NoWork {
@@ -161,7 +161,7 @@ func TestHTTPServersGiveTheSameAnswers(t *testing.T) {
 				t.Errorf("%s: the answer has the fields %v", target, r.Header)
 			}
 		}
-	}, HTTP)
+	}, HTTP, HTTPS)
 }
 
 func TestNginxIsNotMeasuredOnSeveralCores(t *testing.T) {

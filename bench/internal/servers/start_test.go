@@ -2,6 +2,7 @@ package servers
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"os"
@@ -126,6 +127,21 @@ func dial(t *testing.T, addr string) net.Conn {
 	t.Cleanup(func() { c.Close() })
 	c.SetDeadline(time.Now().Add(deadline))
 	return c
+}
+
+// dialTo is dial, over TLS where the server speaks it, with a certificate for those
+// that ask for one.
+func dialTo(t *testing.T, s Server, addr string) net.Conn {
+	t.Helper()
+	c := dial(t, addr)
+	if !s.Protocol.Secure() {
+		return c
+	}
+	own, err := serverTLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Client(c, &tls.Config{InsecureSkipVerify: true, Certificates: own.Certificates})
 }
 
 // each runs a test for every server of some protocols, variants too.
