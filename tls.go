@@ -213,6 +213,23 @@ func (l tlsEvents) Received(id driver.ID, b *buffer.Block, p []byte, err error) 
 // Sent passes on that bytes have left.
 func (l tlsEvents) Sent(id driver.ID, n int, err error) { l.answered(id, n, err) }
 
+// Broken ends a connection whose peer broke the rules: in order, so that it gets the
+// alert that says so. What waits cannot be encrypted any more.
+func (l tlsEvents) Broken(id driver.ID, err error) {
+	ch, i := l.at(uint32(id))
+	s := &ch.slots[i]
+	s.mu.Lock()
+	a := ch.conn(i).act()
+	if s.state == stateClosing && s.pending > 0 && s.want&wantAbort == 0 {
+		a.ended = false // Close promised to deliver and cannot
+	}
+	a.out.Close()
+	s.pending = 0
+	s.flags &^= flagSending
+	l.beginClose(ch, i, err)
+	l.settle(ch, i, s)
+}
+
 // Finished notes that this side has said all.
 func (l tlsEvents) Finished(id driver.ID) {
 	ch, i := l.at(uint32(id))

@@ -292,21 +292,6 @@ func TestWhatComesAheadOfAHandshakeIsBounded(t *testing.T) {
 	r.close()
 }
 
-func TestAPeerThatDoesNotReadAnswersIsEnded(t *testing.T) {
-	r, far := open(t, shape{tls.VersionTLS13, "ecdsa", false, ""}, "whole")
-	r.until("silence", r.idle)
-	r.stuck = true
-	_, _ = r.layer.sessions[id].outbound().buf.Write(make([]byte, outMax+1)) // as after very many new keys
-	if _, err := far.Write([]byte("x")); err != nil {
-		t.Fatal(err)
-	}
-	r.until("the end", func() bool { return r.ended != nil })
-	if r.ended != errDeaf {
-		t.Errorf("it ended with %v", r.ended)
-	}
-	r.close()
-}
-
 func TestTheEndWaitsForResume(t *testing.T) {
 	for _, kind := range []string{"whole", "1 byte"} {
 		for _, notify := range []bool{true, false} {

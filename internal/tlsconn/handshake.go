@@ -1,7 +1,9 @@
 package tlsconn
 
 import (
+	"container/list"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -19,7 +21,9 @@ var errAborted = errors.New("tlsconn: the connection ended during the handshake"
 // handshake is what a handshake needs: its goroutine and the loop meet in it.
 type handshake struct {
 	local, remote net.Addr
+	cfg           *tls.Config
 	cancel        context.CancelFunc // of the context that callbacks see
+	turn          *list.Element      // nil if it did not have to wait
 
 	mu      sync.Mutex
 	came    sync.Cond // in, eof or aborted changed
@@ -32,8 +36,8 @@ type handshake struct {
 	frames  framer // the goroutine's
 }
 
-func newHandshake(local, remote net.Addr) *handshake {
-	h := &handshake{local: local, remote: remote}
+func newHandshake(cfg *tls.Config, local, remote net.Addr) *handshake {
+	h := &handshake{cfg: cfg, local: local, remote: remote}
 	h.came.L = &h.mu
 	return h
 }
@@ -119,13 +123,15 @@ func (h *handshake) take() []byte {
 }
 
 // shake runs a session's handshake in a goroutine of its own, which it may be
-// allowed later.
-func (l *Layer) shake(s *session) {
+// allowed later. The tls.Conn, made by tls.Server or tls.Client, is not needed before.
+func (l *Layer) shake(s *session, side func(net.Conn, *tls.Config) *tls.Conn) {
 	h := s.hs.Load()
+	s.state = shaking
+	s.tc = side((*transport)(s), h.cfg)
 	ctx, cancel := context.WithCancel(context.Background())
 	h.cancel = cancel
-	l.gate.enter(func() {
-		if h.isAborted() { // while it waited for its turn
+	h.turn = l.gate.enter(func() {
+		if h.isAborted() { // before it began
 			return
 		}
 		err := errors.New("a callback of the handshake ended its goroutine")
@@ -141,27 +147,47 @@ func (l *Layer) shake(s *session) {
 	})
 }
 
+// abort ends a session's handshake, which may wait for its turn.
+func (l *Layer) abort(s *session) {
+	h := s.hs.Load()
+	l.gate.forget(h.turn)
+	h.abort()
+}
+
 // Gate bounds how many handshakes run at a time, on all loops of an engine: each
 // needs about 20 KB.
 type Gate struct {
 	mu      sync.Mutex
 	free    int
-	waiting []func()
+	waiting list.List // of func()
 }
 
 // NewGate returns a gate for n at a time.
 func NewGate(n int) *Gate { return &Gate{free: n} }
 
-// enter calls f in a goroutine, as soon as there is room.
-func (g *Gate) enter(f func()) {
+// enter calls f in a goroutine, as soon as there is room. If there is none now, it
+// returns f's place among those who wait.
+func (g *Gate) enter(f func()) (turn *list.Element) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.free == 0 {
-		g.waiting = append(g.waiting, f)
-		return
+		return g.waiting.PushBack(f)
 	}
 	g.free--
 	go g.run(f)
+	return nil
+}
+
+// forget gives up a place, and reports whether its turn had not come.
+func (g *Gate) forget(turn *list.Element) bool {
+	if turn == nil {
+		return false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n := g.waiting.Len()
+	g.waiting.Remove(turn) // nothing if it is not there
+	return g.waiting.Len() < n
 }
 
 func (g *Gate) run(f func()) {
@@ -173,19 +199,17 @@ func (g *Gate) run(f func()) {
 func (g *Gate) leave() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if len(g.waiting) == 0 {
+	next := g.waiting.Front()
+	if next == nil {
 		g.free++
 		return
 	}
-	f := g.waiting[0]
-	g.waiting[0] = nil
-	g.waiting = g.waiting[1:]
-	go g.run(f)
+	go g.run(g.waiting.Remove(next).(func()))
 }
 
 // Waiting returns how many handshakes wait for their turn.
 func (g *Gate) Waiting() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return len(g.waiting)
+	return g.waiting.Len()
 }

@@ -12,7 +12,8 @@ import (
 )
 
 // Events is what a Layer reports, on the goroutine of its loop. Received, Sent and
-// Closed are as in driver.Events; of what is lent, too.
+// Closed are as in driver.Events; of what is lent, too. But what breaks a connection
+// may be received after io.EOF, which is the peer's word and not the network's.
 type Events interface {
 	// Established reports that the handshake is over: bytes flow.
 	Established(id driver.ID)
@@ -25,6 +26,12 @@ type Events interface {
 
 	Received(id driver.ID, b *buffer.Block, p []byte, err error)
 	Sent(id driver.ID, n int, err error)
+
+	// Broken reports that the peer sent what it must not send, or that it said
+	// the same of this side. Nothing more is received but the end, and nothing
+	// can be sent: a Send that is unanswered stays so. An alert may be on its
+	// way to the peer, for which the loop calls CloseWrite and not yet Shut.
+	Broken(id driver.ID, err error)
 
 	// Finished reports that what CloseWrite had to send has left.
 	Finished(id driver.ID)
@@ -68,7 +75,7 @@ func New(drv driver.Driver, events Events, pool *buffer.Pool, gate *Gate, log *s
 func (l *Layer) Abandon() {
 	for _, s := range l.sessions {
 		if s != nil && s.state == shaking {
-			s.hs.Load().abort()
+			l.abort(s)
 		}
 		if s != nil {
 			s.state = shut
@@ -99,12 +106,7 @@ func (l *Layer) Has(id driver.ID) bool { return int(id) < len(l.sessions) && l.s
 // Refuse.
 func (l *Layer) Begin(id driver.ID, fd int, cfg *tls.Config, client bool) {
 	s := &session{layer: l, id: id}
-	s.hs.Store(newHandshake(l.drv.LocalAddr(fd), l.drv.RemoteAddr(fd)))
-	if client {
-		s.tc = tls.Client((*transport)(s), cfg)
-	} else {
-		s.tc = tls.Server((*transport)(s), cfg)
-	}
+	s.hs.Store(newHandshake(cfg, l.drv.LocalAddr(fd), l.drv.RemoteAddr(fd)))
 	l.mu.Lock()
 	if n := int(id) + 1 - len(l.sessions); n > 0 {
 		l.sessions = append(l.sessions, make([]*session, n)...)
@@ -112,8 +114,7 @@ func (l *Layer) Begin(id driver.ID, fd int, cfg *tls.Config, client bool) {
 	l.sessions[id] = s
 	l.mu.Unlock()
 	if client {
-		s.state = shaking
-		l.shake(s)
+		l.shake(s, tls.Client)
 	}
 }
 
@@ -142,16 +143,13 @@ func (l *Layer) Received(id driver.ID, p []byte, err error) {
 	case err != nil:
 		l.broke(s, err)
 	case s.state == waiting:
-		s.keep(p)
-		if begins(s.kept()) {
-			s.state = shaking
-			l.arrive(s, s.kept())
-			s.drop()
-			l.shake(s)
+		l.arrive(s, p)
+		if begins(s.hs.Load().in) { // which is the loop's until then
+			l.shake(s, tls.Server)
 		}
 	case s.state == shaking:
 		l.arrive(s, p)
-	case s.state == established && s.flags&notified == 0: // after that nothing counts
+	case s.state == established && s.flags&(notified|broken) == 0: // after that nothing counts
 		l.decrypt(s, p)
 	}
 }
@@ -179,7 +177,11 @@ func (l *Layer) ended(s *session) {
 	case waiting:
 		l.fail(s, io.ErrUnexpectedEOF)
 	case shaking:
-		s.hs.Load().end()
+		if h := s.hs.Load(); l.gate.forget(h.turn) {
+			l.fail(s, io.ErrUnexpectedEOF) // a handshake needs more than its first message
+		} else {
+			h.end()
+		}
 	case established:
 		if s.flags&notified == 0 {
 			l.end(s)
@@ -246,8 +248,8 @@ func (l *Layer) shaken(s *session, h *handshake, err error) {
 // fail ends a connection whose handshake has failed: in order, so that the peer
 // gets the alert that says why.
 func (l *Layer) fail(s *session, err error) {
-	if h := s.hs.Load(); s.state == shaking {
-		h.abort()
+	if s.state == shaking {
+		l.abort(s)
 	}
 	s.state = failed
 	s.drop()

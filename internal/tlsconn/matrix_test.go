@@ -140,6 +140,13 @@ func open(t *testing.T, sh shape, kind string) (*rig, *tls.Conn) {
 	server, client := sh.configs(t)
 	r := newRig(t, kind)
 	far := r.begin(server, client, sh.client)
+	r.handshake(far)
+	return r, far
+}
+
+// handshake goes on until both ends have done it.
+func (r *rig) handshake(far *tls.Conn) {
+	r.t.Helper()
 	done := make(chan error, 1)
 	go func() {
 		done <- far.Handshake()
@@ -150,13 +157,12 @@ func open(t *testing.T, sh shape, kind string) (*rig, *tls.Conn) {
 		select {
 		case err := <-done:
 			if over = true; err != nil {
-				t.Fatal(err)
+				r.t.Fatal(err)
 			}
 		default:
 		}
 		return over && r.established
 	})
-	return r, far
 }
 
 // goroutinesEnd waits until there are no more goroutines than before.

@@ -212,7 +212,9 @@ func (l *Layer) Sent(id driver.ID, n int, err error) {
 // CloseWrite is driver.Driver's: with a close_notify before the end.
 func (l *Layer) CloseWrite(id driver.ID) {
 	s := l.sessions[id]
-	_ = s.tc.CloseWrite() // fails only where a failed write was reported
+	if s.flags&broken == 0 {
+		_ = s.tc.CloseWrite() // fails only where a failed write was reported
+	}
 	s.flags |= finWanted
 	_ = l.push(s) // likewise
 }
@@ -264,7 +266,7 @@ func (l *Layer) Shut(id driver.ID, abort bool) {
 		return // as of itself, after a handshake that failed
 	}
 	if s.state == shaking {
-		s.hs.Load().abort()
+		l.abort(s)
 	}
 	s.state = shut
 	s.drop()

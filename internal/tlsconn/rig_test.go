@@ -23,7 +23,7 @@ const bound = 20 * time.Second
 // delivered in pieces, in memory that is used for something else afterwards.
 type rig struct {
 	driver.Driver // nil: the methods below are all that is called
-	t             *testing.T
+	t             testing.TB
 	layer         *Layer
 	pool          buffer.Pool
 	piece         func() int // how many bytes to deliver, or to take, next
@@ -47,23 +47,28 @@ type rig struct {
 	received    bytes.Buffer
 	ended       error
 	closed      bool
+	broken      bool
 	said        bool // Finished
 	sent        int  // by Sent, or at once
 
-	onData  func(p []byte)
-	answer  []byte
-	sending bool
-	out     []byte // what the loop has still to send
+	onData    func(p []byte)
+	answer    []byte
+	sending   bool
+	finCalled bool
+	out       []byte // what the loop has still to send
 }
+
+// gateSize is how many handshakes a rig lets run.
+const gateSize = 4
 
 // id is that of every rig's connection.
 const id = 3
 
-func newRig(t *testing.T, kind string) *rig {
+func newRig(t testing.TB, kind string) *rig {
 	r := &rig{t: t, piece: pieces(kind), woken: make(chan struct{}, 1)}
 	r.peer = &peer{rig: r}
 	r.peer.came.L = &r.peer.mu
-	r.layer = New(r, r, &r.pool, NewGate(4), slog.New(slog.DiscardHandler), r.post)
+	r.layer = New(r, r, &r.pool, NewGate(gateSize), slog.New(slog.DiscardHandler), r.post)
 	return r
 }
 
@@ -237,7 +242,11 @@ func (r *rig) Refuse(_ driver.ID, err error) []byte {
 }
 
 func (r *rig) Received(_ driver.ID, b *buffer.Block, p []byte, err error) {
+	broke := err != nil && err != io.EOF && err != ErrTruncated
 	switch {
+	case r.broken && err == ErrTruncated: // the peer has ended, too
+	case (r.ended == io.EOF || r.broken) && broke && !r.closing:
+		r.ended, r.broken = err, false
 	case !r.established || r.ended != nil || r.closing:
 		r.t.Errorf("Received %d bytes, %v: established %v, ended %v, shut %v", len(p), err, r.established, r.ended, r.closing)
 	case err != nil:
@@ -258,6 +267,20 @@ func (r *rig) Sent(_ driver.ID, n int, err error) {
 	r.out = r.out[n:]
 	r.sent += n
 	r.flush()
+}
+
+func (r *rig) Broken(_ driver.ID, err error) {
+	r.Received(id, nil, nil, err)
+	r.broken, r.sending, r.out = true, false, nil
+	r.closeWrite()
+}
+
+// closeWrite ends the rig's direction, once.
+func (r *rig) closeWrite() {
+	if !r.finCalled {
+		r.finCalled = true
+		r.layer.CloseWrite(id)
+	}
 }
 
 func (r *rig) Finished(driver.ID) { r.said = true }

@@ -36,6 +36,7 @@ const (
 	endOwed                      // the end has come, but Resume and what is held come first
 	finSent                      // the driver was told to end our direction
 	unsendable                   // a Send of the driver has failed
+	broken                       // Broken was reported
 )
 
 // session is the TLS of one connection. It is small, for there are very many.
@@ -64,12 +65,12 @@ func (s *session) kept() []byte {
 	return s.pend.Bytes()[:s.n]
 }
 
-// keep keeps p behind what is kept already, with room for the record that all of
-// it begins with.
+// keep keeps p behind what is kept already. It does not make room for the record
+// that all of it begins with: of that a peer can announce much and send nothing.
 func (s *session) keep(p []byte) {
 	need := s.n + len(p)
 	if s.pend == nil || len(s.pend.Bytes()) < need {
-		b := s.layer.pool.Get(max(need, min(recordLen(p), headerSize+bodyMax)))
+		b := s.layer.pool.Get(need)
 		copy(b.Bytes(), s.kept())
 		if s.pend != nil {
 			s.pend.Release()
@@ -101,7 +102,7 @@ func (l *Layer) decrypt(s *session, p []byte) {
 		s.pend, s.n = nil, 0
 		l.read(s, b.Bytes()[:n])
 		b.Release()
-		if s.flags&notified != 0 {
+		if s.flags&(notified|broken) != 0 {
 			return
 		}
 	}
@@ -109,7 +110,7 @@ func (l *Layer) decrypt(s *session, p []byte) {
 		l.read(s, p[:n])
 		p = p[n:]
 	}
-	if s.state == established && len(p) > 0 {
+	if s.state == established && s.flags&(notified|broken) == 0 && len(p) > 0 {
 		s.keep(p)
 	}
 	if whole(s.kept()) > 0 {
@@ -161,7 +162,7 @@ func (l *Layer) read(s *session, records []byte) {
 	if s.state != shut {
 		_ = l.push(s) // what crypto/tls had to say, such as a new key
 	}
-	if s.state == established && s.out != nil && s.out.buf.Len() > outMax {
+	if s.state == established && s.flags&broken == 0 && s.out != nil && s.out.buf.Len() > outMax {
 		l.events.Received(s.id, nil, nil, errDeaf)
 	}
 }
@@ -204,8 +205,8 @@ func (l *Layer) after(s *session, err error) bool {
 		return false
 	case err != nil && err != errWait:
 		s.in = nil
-		_ = l.push(s) // the alert, before the end
-		l.events.Received(s.id, nil, nil, err)
+		s.flags = s.flags&^answering | broken
+		l.events.Broken(s.id, err)
 		return false
 	}
 	return len(s.in) > 0 && s.flags&paused == 0
