@@ -1,17 +1,11 @@
 package tlspeers
 
 import (
-	"bufio"
-	"bytes"
-	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,134 +17,6 @@ import (
 	"github.com/sluice-go/sluice/buffer"
 	"github.com/sluice-go/sluice/httpd"
 )
-
-// bound is for how long a test waits at most.
-const bound = 20 * time.Second
-
-// tool finds a program, or skips the test; a program that is missing is a failure
-// where SLUICE_REQUIRE_TOOLS is 1.
-func tool(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil && os.Getenv("SLUICE_REQUIRE_TOOLS") == "1" {
-		t.Fatal(err)
-	}
-	if err != nil {
-		t.Skip(err)
-	}
-	return path
-}
-
-// identity is a certificate for example.com, also in files.
-type identity struct {
-	pair            tls.Certificate
-	roots           *x509.CertPool
-	cert, key, name string
-}
-
-func newIdentity(t *testing.T) identity {
-	t.Helper()
-	ts := httptest.NewTLSServer(nil)
-	defer ts.Close()
-	id := identity{pair: ts.TLS.Certificates[0], roots: x509.NewCertPool(), name: "example.com"}
-	id.roots.AddCert(ts.Certificate())
-	key, err := x509.MarshalPKCS8PrivateKey(id.pair.PrivateKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	write := func(name, kind string, der []byte) string {
-		path := filepath.Join(t.TempDir(), name)
-		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	id.cert, id.key = write("cert.pem", "CERTIFICATE", id.pair.Certificate[0]), write("key.pem", "PRIVATE KEY", key)
-	return id
-}
-
-// eachDriver runs test with every driver that can be used here.
-func eachDriver(t *testing.T, test func(t *testing.T, e *sluice.Engine)) {
-	for _, name := range sluice.Drivers() {
-		t.Run(name, func(t *testing.T) {
-			if err := sluice.CheckDriver(name); err != nil {
-				t.Skip(err)
-			}
-			e, err := sluice.New(sluice.Config{Driver: name})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer e.Close()
-			test(t, e)
-		})
-	}
-}
-
-func echo(c sluice.Conn, in *buffer.LinkBuffer) { _ = c.WriteBuffer(in) }
-
-// dialogue is a program that is talked to.
-type dialogue struct {
-	t   *testing.T
-	in  io.WriteCloser
-	out chan string // lines
-	all bytes.Buffer
-}
-
-// start starts a program for the time of the test.
-func start(t *testing.T, path string, args ...string) *dialogue {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	cmd := exec.CommandContext(ctx, path, args...)
-	d := &dialogue{t: t, out: make(chan string, 1000)}
-	var err error
-	if d.in, err = cmd.StdinPipe(); err != nil {
-		t.Fatal(err)
-	}
-	out, w := io.Pipe()
-	cmd.Stdout, cmd.Stderr = w, w
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		for lines := bufio.NewScanner(out); lines.Scan(); {
-			d.out <- lines.Text()
-		}
-		close(d.out)
-	}()
-	t.Cleanup(func() {
-		cancel()
-		_ = cmd.Wait()
-		w.Close()
-	})
-	return d
-}
-
-// say writes a line.
-func (d *dialogue) say(line string) {
-	d.t.Helper()
-	if _, err := io.WriteString(d.in, line+"\n"); err != nil {
-		d.t.Fatal(err)
-	}
-}
-
-// hear waits for a line that has text in it.
-func (d *dialogue) hear(text string) {
-	d.t.Helper()
-	for end := time.After(bound); ; {
-		select {
-		case line, ok := <-d.out:
-			fmt.Fprintln(&d.all, line)
-			if strings.Contains(line, text) {
-				return
-			}
-			if !ok {
-				d.t.Fatalf("it ended without %q:\n%s", text, &d.all)
-			}
-		case <-end:
-			d.t.Fatalf("waited in vain for %q:\n%s", text, &d.all)
-		}
-	}
-}
 
 func TestOpenSSLClient(t *testing.T) {
 	openssl := tool(t, "openssl")
