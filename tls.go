@@ -144,6 +144,9 @@ func (l *eventLoop) secured(id driver.ID) bool { return l.tls != nil && l.tls.Ha
 // tlsEvents is the loop's side of the TLS layer.
 type tlsEvents struct{ *eventLoop }
 
+// Shaking has the loop give way to the goroutine of a handshake.
+func (l tlsEvents) Shaking() { l.yield = true }
+
 // Established opens a connection whose handshake is over.
 func (l tlsEvents) Established(id driver.ID) {
 	ch, i := l.at(uint32(id))

@@ -125,6 +125,7 @@ func (h *handshake) take() []byte {
 // shake runs a session's handshake in a goroutine of its own, which it may be
 // allowed later. The tls.Conn, made by tls.Server or tls.Client, is not needed before.
 func (l *Layer) shake(s *session, side func(net.Conn, *tls.Config) *tls.Conn) {
+	l.events.Shaking()
 	h := s.hs.Load()
 	s.state = shaking
 	s.tc = side((*transport)(s), h.cfg)

@@ -15,6 +15,9 @@ import (
 // Closed are as in driver.Events; of what is lent, too. But what breaks a connection
 // may be received after io.EOF, which is the peer's word and not the network's.
 type Events interface {
+	// Shaking reports that the goroutine of a handshake has become runnable.
+	Shaking()
+
 	// Established reports that the handshake is over: bytes flow.
 	Established(id driver.ID)
 
@@ -57,6 +60,8 @@ type Layer struct {
 	log    *slog.Logger
 	post   func(func()) // has the loop call a function, soon
 
+	in       []byte        // whole records that the tls.Conn which is read may have
+	left     uint32        // bytes of the first of them that it has not had
 	plain    *buffer.Block // what records are decrypted into, nil until needed
 	spare    []*outbound
 	record   []byte       // small pieces on their way into one
@@ -105,7 +110,7 @@ func (l *Layer) Has(id driver.ID) bool { return int(id) < len(l.sessions) && l.s
 // driver reports are passed to the layer from then on. Established follows, or
 // Refuse.
 func (l *Layer) Begin(id driver.ID, fd int, cfg *tls.Config, client bool) {
-	s := &session{layer: l, id: id}
+	s := &session{layer: l, id: id, fd: int32(fd)}
 	s.hs.Store(newHandshake(cfg, l.drv.LocalAddr(fd), l.drv.RemoteAddr(fd)))
 	l.mu.Lock()
 	if n := int(id) + 1 - len(l.sessions); n > 0 {
@@ -156,6 +161,7 @@ func (l *Layer) Received(id driver.ID, p []byte, err error) {
 
 // arrive passes on what is for the goroutine of the handshake.
 func (l *Layer) arrive(s *session, p []byte) {
+	l.events.Shaking()
 	if s.hs.Load().arrive(p) {
 		s.flags |= full
 		l.drv.Pause(s.id)

@@ -12,18 +12,12 @@ import (
 
 // A tls.Conn keeps the buffers of the largest record and the largest handshake
 // message that it has seen for as long as it lives: 3 KB after a handshake, 19 KB
-// after a full record. Between reads they are empty, so they are lent to it for the
-// time of a read and taken away again. That needs three of its private fields, which
-// are looked up by name and type; if crypto/tls has others one day, or does not work
-// with lent ones, nothing is lent and connections need more memory. The build tag
-// sluice_nolend has the same effect.
-
-// lentSize is room for a record, and for what crypto/tls adds in order to read one.
-const lentSize = headerSize + bodyMax + bytes.MinRead + 64
-
-type lent [lentSize]byte
-
-var lentPool = sync.Pool{New: func() any { return new(lent) }}
+// after a full record. So it is lent each record where it lies, as if it had read it
+// itself, decrypts it there, and has its buffers taken away when it is done. That
+// needs three of its private fields, which are looked up by name and type; if
+// crypto/tls has others one day, or does not work with lent ones, nothing is lent:
+// records are copied, and connections need more memory. The build tag sluice_nolend
+// has the same effect.
 
 // fields are where the buffers lie in a tls.Conn.
 type fields struct{ rawInput, input, hand uintptr }
@@ -54,38 +48,32 @@ func trim(c *tls.Conn) {
 	}
 }
 
-// lend gives a tls.Conn a buffer for the time of a read.
-func lend(c *tls.Conn) {
-	if f, ok := lending(); ok {
-		f.lend(c)
+// lend gives a tls.Conn the first of whole records to read, and returns those that
+// it has to read for itself.
+func lend(c *tls.Conn, records []byte) (rest []byte) {
+	if f, ok := lending(); ok && len(records) > 0 {
+		n := recordLen(records)
+		f.lend(c, records[:n:n])
+		return records[n:]
 	}
+	return records
 }
 
-// reclaim takes it back.
+// reclaim takes away what a tls.Conn has read.
 func reclaim(c *tls.Conn) {
 	if f, ok := lending(); ok {
 		f.reclaim(c)
 	}
 }
 
-func (f fields) lend(c *tls.Conn) {
-	if raw := at[bytes.Buffer](c, f.rawInput); raw.Cap() == 0 {
-		*raw = *bytes.NewBuffer(lentPool.Get().(*lent)[:0])
-	}
+func (f fields) lend(c *tls.Conn, record []byte) {
+	*at[bytes.Buffer](c, f.rawInput) = *bytes.NewBuffer(record)
 }
 
 func (f fields) reclaim(c *tls.Conn) {
-	raw, input, hand := at[bytes.Buffer](c, f.rawInput), at[bytes.Reader](c, f.input), at[bytes.Buffer](c, f.hand)
-	if hand.Len() == 0 {
+	*at[bytes.Buffer](c, f.rawInput) = bytes.Buffer{}
+	*at[bytes.Reader](c, f.input) = bytes.Reader{} // it refers to the same memory
+	if hand := at[bytes.Buffer](c, f.hand); hand.Len() == 0 {
 		*hand = bytes.Buffer{}
 	}
-	if raw.Len() > 0 || input.Len() > 0 {
-		return // the next read needs it
-	}
-	*input = bytes.Reader{} // it refers to the same memory
-	raw.Reset()
-	if raw.Cap() == lentSize {
-		lentPool.Put((*lent)(raw.Bytes()[:lentSize]))
-	}
-	*raw = bytes.Buffer{}
 }

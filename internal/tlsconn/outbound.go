@@ -15,6 +15,9 @@ const (
 	// come to, so that it is the peer who makes crypto/tls answer all the time.
 	outMax = 4 * sealMax
 
+	// directMin is from how many bytes on a record is written at once.
+	directMin = 8 << 10
+
 	// sparesMax is how many unused outbounds a loop keeps.
 	sparesMax = 64
 
@@ -46,6 +49,18 @@ func (s *session) outbound() *outbound {
 		}
 	}
 	return s.out
+}
+
+// emit sends a record, or keeps it until it can be sent. A large one is not copied
+// unless the kernel does not take it.
+func (s *session) emit(p []byte) {
+	if len(p) >= directMin && s.out == nil && s.flags&(sending|unsendable|finSent) == 0 {
+		n, _ := s.layer.drv.TryWrite(int(s.fd), p) // what fails will fail again
+		p = p[max(n, 0):]
+	}
+	if len(p) > 0 {
+		_, _ = s.outbound().buf.Write(p)
+	}
 }
 
 // empty gives the outbound back.

@@ -207,6 +207,14 @@ func (r *rig) Send(_ driver.ID, bufs [][]byte) (int, error) {
 	return n, nil
 }
 
+// TryWrite is Send without an answer later.
+func (r *rig) TryWrite(_ int, p []byte) (int, error) {
+	if r.unsent != nil || r.closing {
+		r.t.Error("TryWrite while a Send is unanswered, or after Shut")
+	}
+	return r.take([][]byte{p}), nil
+}
+
 func (r *rig) Shut(driver.ID, bool) {
 	if r.closing {
 		r.t.Error("Shut twice")
@@ -283,6 +291,7 @@ func (r *rig) closeWrite() {
 	}
 }
 
+func (r *rig) Shaking()           {}
 func (r *rig) Finished(driver.ID) { r.said = true }
 func (r *rig) Closed(driver.ID)   { r.closed = true }
 

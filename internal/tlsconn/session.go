@@ -45,12 +45,10 @@ type session struct {
 	tc    *tls.Conn
 	hs    atomic.Pointer[handshake] // nil once it is over
 
-	in   []byte // whole records that the tls.Conn may have, during a read
-	left uint32 // bytes of the first of them that it has not had
-
 	state state
 	flags flags
 	id    driver.ID
+	fd    int32
 
 	pend *buffer.Block // what came and was not used, nil most of the time
 	n    int           // of its bytes
@@ -134,13 +132,13 @@ func (l *Layer) read(s *session, records []byte) {
 	if l.plain == nil {
 		l.plain = l.pool.Get(plainSize)
 	}
-	s.in = records
-	lend(s.tc)
+	l.in = records
 	for more := true; more; {
 		room := l.plain.Bytes()[:plainSize]
 		n, err := 0, error(nil)
-		for err == nil && len(room)-n >= plainMax && (n == 0 || len(s.in) > 0) {
+		for err == nil && len(room)-n >= plainMax && (n == 0 || len(l.in) > 0) {
 			var k int
+			l.in = lend(s.tc, l.in)
 			k, err = s.readRecord(room[n:])
 			n += k
 		}
@@ -155,10 +153,10 @@ func (l *Layer) read(s *session, records []byte) {
 		more = l.after(s, err)
 	}
 	reclaim(s.tc)
-	if len(s.in) > 0 && s.state == established {
-		s.keep(s.in) // the loop has paused it
+	if len(l.in) > 0 && s.state == established {
+		s.keep(l.in) // the loop has paused it
 	}
-	s.in, s.left = nil, 0
+	l.in, l.left = nil, 0
 	if s.state != shut {
 		_ = l.push(s) // what crypto/tls had to say, such as a new key
 	}
@@ -200,14 +198,14 @@ func (l *Layer) after(s *session, err error) bool {
 		return false // the loop ended it
 	case err == io.EOF:
 		s.flags |= notified
-		s.in = nil // nothing follows a close_notify
+		l.in = nil // nothing follows a close_notify
 		l.end(s)
 		return false
 	case err != nil && err != errWait:
-		s.in = nil
+		l.in = nil
 		s.flags = s.flags&^answering | broken
 		l.events.Broken(s.id, err)
 		return false
 	}
-	return len(s.in) > 0 && s.flags&paused == 0
+	return len(l.in) > 0 && s.flags&paused == 0
 }

@@ -27,15 +27,16 @@ func (t *transport) Read(p []byte) (int, error) {
 	if h := s.hs.Load(); h != nil {
 		return h.read(s, p)
 	}
-	if len(s.in) == 0 {
+	l := s.layer
+	if len(l.in) == 0 {
 		return 0, errWait
 	}
-	if s.left == 0 {
-		s.left = uint32(min(recordLen(s.in), len(s.in)))
+	if l.left == 0 {
+		l.left = uint32(min(recordLen(l.in), len(l.in)))
 	}
-	n := copy(p, s.in[:s.left])
-	s.in = s.in[n:]
-	s.left -= uint32(n)
+	n := copy(p, l.in[:l.left])
+	l.in = l.in[n:]
+	l.left -= uint32(n)
 	return n, nil
 }
 
@@ -45,7 +46,7 @@ func (t *transport) Write(p []byte) (int, error) {
 	if h := s.hs.Load(); h != nil {
 		h.write(s, p)
 	} else {
-		_, _ = s.outbound().buf.Write(p)
+		s.emit(p)
 	}
 	return len(p), nil
 }
