@@ -89,7 +89,8 @@ type Config struct {
 
 	// MaxHandshakes is how many TLS handshakes may run at a time. Each has a
 	// goroutine and about 20 KB; others wait, and their time passes. One that has
-	// not sent its first whole message does not count. 0 means 10,000.
+	// not sent its first whole message does not count; one in a callback that
+	// does not return when its context ends, does. 0 means 10,000.
 	MaxHandshakes int
 
 	// Workers is the greatest number of goroutines that run offloaded jobs

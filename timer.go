@@ -162,7 +162,7 @@ func (l *eventLoop) dialingDue(ch *chunk, i uint32, s *slot) {
 			s.want |= wantAbort
 		} else {
 			ch.conn(i).markAborted(s, ErrHandshakeTimeout)
-			l.handshakeFailed(s, ErrHandshakeTimeout)
+			l.handshakeFailed(ch.base+i, s, ErrHandshakeTimeout)
 			s.mu.Lock()
 		}
 		l.settle(ch, i, s)

@@ -181,14 +181,14 @@ func (l tlsEvents) Refuse(id driver.ID, err error) (answer []byte) {
 	s := &ch.slots[i]
 	s.mu.Lock()
 	ch.conn(i).act().end(err)
-	return l.handshakeFailed(s, err)
+	return l.handshakeFailed(uint32(id), s, err)
 }
 
 // handshakeFailed tells the handler that a handshake has failed, with s locked; it
 // unlocks.
-func (l *eventLoop) handshakeFailed(s *slot, err error) (answer []byte) {
+func (l *eventLoop) handshakeFailed(id uint32, s *slot, err error) (answer []byte) {
 	l.count.handshakeErrors++
-	r, remote := l.routes[s.route], l.drv.RemoteAddr(int(s.fd))
+	r, remote := l.routes[s.route], l.tls.RemoteAddr(driver.ID(id))
 	s.mu.Unlock()
 	if remote == nil {
 		remote = unknownAddr{}

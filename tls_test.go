@@ -339,3 +339,30 @@ func TestTLSDialTellsWhyNot(t *testing.T) {
 		t.Errorf("Dial: %v", err)
 	}
 }
+
+// hearsWho is a handler that hears whose handshakes failed.
+type hearsWho struct {
+	Handler
+	remotes chan net.Addr
+}
+
+func (h hearsWho) OnHandshakeError(remote net.Addr, _ error) []byte {
+	h.remotes <- remote
+	return nil
+}
+
+func TestTLSPeerThatResetsItsHandshakeIsNamed(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		server, _ := tlsConfigs()
+		h := hearsWho{neverOpen(t), make(chan net.Addr, 1)}
+		c := w.connect(t, w.serve(t, w.engine(t, Config{}), TLS(server, h)))
+		if _, err := c.Write([]byte{22, 3, 1, 1}); err != nil {
+			t.Fatal(err)
+		}
+		want := c.LocalAddr().String()
+		w.reset(c)
+		if got := receive(t, "OnHandshakeError", h.remotes); got.String() != want {
+			t.Errorf("the handshake that failed is of %v, want %v", got, want)
+		}
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"sync"
 
 	"github.com/sluice-go/sluice/buffer"
@@ -122,6 +123,10 @@ func (l *Layer) Begin(id driver.ID, fd int, cfg *tls.Config, client bool) {
 		l.shake(s, tls.Client)
 	}
 }
+
+// RemoteAddr returns the address of the peer of connection id, whose handshake is
+// not over, as it was when it began: nil if that was unknown.
+func (l *Layer) RemoteAddr(id driver.ID) net.Addr { return l.sessions[id].hs.Load().remote }
 
 // ConnectionState returns what was agreed on connection id, or nil if its
 // handshake is not over. Any goroutine may call it while id is in use.
