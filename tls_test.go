@@ -355,11 +355,13 @@ func TestTLSPeerThatResetsItsHandshakeIsNamed(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		server, _ := tlsConfigs()
 		h := hearsWho{neverOpen(t), make(chan net.Addr, 1)}
-		c := w.connect(t, w.serve(t, w.engine(t, Config{}), TLS(server, h)))
-		if _, err := c.Write([]byte{22, 3, 1, 1}); err != nil {
-			t.Fatal(err)
-		}
+		e := w.engine(t, Config{})
+		c := w.connect(t, w.serve(t, e, TLS(server, h)))
 		want := c.LocalAddr().String()
+		eventually(t, "the connection to begin", func() bool {
+			conns, _, _ := sums(e)
+			return conns == 1
+		})
 		w.reset(c)
 		if got := receive(t, "OnHandshakeError", h.remotes); got.String() != want {
 			t.Errorf("the handshake that failed is of %v, want %v", got, want)
