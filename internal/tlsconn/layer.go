@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"runtime"
 	"sync"
 
 	"github.com/sluice-go/sluice/buffer"
@@ -71,9 +72,17 @@ type Layer struct {
 	sessions []*session   // by driver.ID, nil where there is no TLS
 }
 
+// tellNotLent is for saying once in a process what does not change in it.
+var tellNotLent sync.Once
+
 // New returns the layer of a loop. post has the loop's goroutine call a function
 // after the events of the present pass, from any goroutine.
 func New(drv driver.Driver, events Events, pool *buffer.Pool, gate *Gate, log *slog.Logger, post func(func())) *Layer {
+	if !lends() {
+		tellNotLent.Do(func() {
+			log.Warn("sluice: crypto/tls is not as expected; each TLS connection needs 4 KB more, and up to 20 KB more after large records", "go", runtime.Version())
+		})
+	}
 	return &Layer{drv: drv, events: events, pool: pool, gate: gate, log: log, post: post}
 }
 

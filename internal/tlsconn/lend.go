@@ -23,10 +23,18 @@ import (
 type fields struct{ rawInput, input, hand uintptr }
 
 // lending returns them, or false if nothing can be lent.
-var lending = sync.OnceValues(func() (f fields, ok bool) {
-	t := reflect.TypeFor[tls.Conn]()
+var lending = sync.OnceValues(func() (fields, bool) {
+	f, ok := fieldsOf(reflect.TypeFor[tls.Conn]())
+	return f, ok && works(f)
+})
+
+// lends reports whether all is as it should be.
+func lends() bool { _, ok := lending(); return ok }
+
+// fieldsOf looks them up in conn, and reports whether they are as expected.
+func fieldsOf(conn reflect.Type) (f fields, ok bool) {
 	find := func(name string, want reflect.Type) uintptr {
-		field, found := t.FieldByName(name)
+		field, found := conn.FieldByName(name)
 		ok = ok && found && field.Type == want
 		return field.Offset
 	}
@@ -36,8 +44,8 @@ var lending = sync.OnceValues(func() (f fields, ok bool) {
 		input:    find("input", reflect.TypeFor[bytes.Reader]()),
 		hand:     find("hand", reflect.TypeFor[bytes.Buffer]()),
 	}
-	return f, ok && works(f)
-})
+	return f, ok
+}
 
 func at[T any](c *tls.Conn, offset uintptr) *T { return (*T)(unsafe.Add(unsafe.Pointer(c), offset)) }
 

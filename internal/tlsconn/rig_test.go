@@ -342,6 +342,13 @@ func (p *peer) arrive(b []byte) {
 	p.came.Broadcast()
 }
 
+// waiting returns how many bytes the peer has not read.
+func (p *peer) waiting() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.in)
+}
+
 func (p *peer) end() {
 	p.mu.Lock()
 	p.eof = true
