@@ -46,6 +46,7 @@ type fuzzed struct {
 	honest  bool // true exactly when nothing was changed on its way and nothing is refused
 	closed  bool // the peer has sent a close_notify
 	useless int  // records in a row that bring nothing
+	pausing bool // the loop pauses when bytes come, which others may be behind
 }
 
 // on reports whether the peer may send.
@@ -134,6 +135,8 @@ func (z *fuzzed) peerDoes(op byte, n int) {
 
 func (z *fuzzed) loopDoes(op byte, n int) {
 	switch {
+	case op == opPause && n%2 == 1:
+		z.pausing = true
 	case op == opPause:
 		z.layer.Pause(id)
 	case op == opResume:
@@ -159,7 +162,7 @@ func (z *fuzzed) after() {
 
 // finish goes on until nothing is left to do, and looks at what came of it.
 func (z *fuzzed) finish(far *tls.Conn) {
-	z.stuck, z.piece = false, pieces("whole")
+	z.stuck, z.pausing, z.piece = false, false, pieces("whole")
 	if z.usable() {
 		z.layer.Resume(id)
 	}
@@ -196,7 +199,7 @@ func FuzzLayer(f *testing.F) {
 		for _, tls12 := range []bool{false, true} {
 			f.Add(false, client, tls12, []byte{
 				opWrite, 10, opDeliver, 4, opNewKeys, 3, opWrite, 255, opPause, 0, opDeliver, 50, opDeliver, 255,
-				opSend, 250, opTicket, 9, opNothing, 0, opResume, 0, opStick, 0, opSend, 255, opDeliver, 255, opPeerCloses, 0,
+				opSend, 250, opResume, 0, opWrite, 9, opWrite, 99, opPause, 1, opDeliver, 255, opTicket, 9, opNothing, 0, opResume, 0, opStick, 0, opSend, 255, opDeliver, 255, opPeerCloses, 0,
 			})
 			f.Add(false, client, tls12, []byte{opWrite, 90, opWrite, 200, opChange, 3, opStick, 0, opSend, 20, opDeliver, 200, opPeerEnds, 0})
 			f.Add(true, client, tls12, []byte{opDeliver, 40, opDeliver, 200, opCut, 7, opDeliver, 255, opInject, 5, 1, 2, 3, 4, 5, opReset, 0})
@@ -218,6 +221,10 @@ func FuzzLayer(f *testing.F) {
 			z.rig, far, z.f = forge(t, version, client, nil)
 		}
 		z.onData = func(p []byte) {
+			if z.pausing {
+				z.pausing = false
+				z.layer.Pause(id)
+			}
 			if at := z.received.Len() - len(p); z.received.Len() > z.written || !bytes.Equal(p, stream()[at:at+len(p)]) {
 				t.Fatalf("%d bytes were delivered behind %d that were not sent so", len(p), at)
 			}

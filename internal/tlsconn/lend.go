@@ -60,7 +60,7 @@ func trim(c *tls.Conn) {
 // it has to read for itself.
 func lend(c *tls.Conn, records []byte) (rest []byte) {
 	if f, ok := lending(); ok && len(records) > 0 {
-		n := recordLen(records)
+		n := min(recordLen(records), len(records)) // of one that is too long, less is there: see whole
 		f.lend(c, records[:n:n])
 		return records[n:]
 	}

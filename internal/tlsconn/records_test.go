@@ -211,6 +211,27 @@ func TestAPeerThatAsksForKeysAndDoesNotReadIsEnded(t *testing.T) {
 	r.close()
 }
 
+func TestARecordThatIsTooLongIsRefused(t *testing.T) {
+	eachRole(func(version uint16, client bool) {
+		for _, kind := range []string{"whole", "1 byte"} {
+			for _, behind := range []int{0, 100, 1 << 16} {
+				r, far, f := forge(t, version, client, nil)
+				f.record(dataType, []byte("x"))
+				r.piece = pieces(kind)
+				r.peer.inject(append(append(f.take(), dataType, 3, 3, 0xFF, 0xFF), make([]byte, behind)...))
+				r.until("the end", func() bool { return r.ended != nil })
+				if _, ok := errors.AsType[tls.RecordHeaderError](r.ended); !ok || r.received.String() != "x" {
+					t.Errorf("version %x, client %v: %q, %v", version, client, r.received.Bytes(), r.ended)
+				}
+				if _, err := io.ReadAll(far); err == nil || err.Error() != "remote error: tls: record overflow" {
+					t.Errorf("version %x, client %v: the peer read %v", version, client, err)
+				}
+				r.close()
+			}
+		}
+	})
+}
+
 func TestAnAlertOfThePeerEndsItWithoutAnAnswer(t *testing.T) {
 	eachRole(func(version uint16, client bool) {
 		r, far, f := forge(t, version, client, nil)
