@@ -24,6 +24,7 @@ type handshake struct {
 	cfg           *tls.Config
 	cancel        context.CancelFunc // of the context that callbacks see
 	turn          *list.Element      // nil if it did not have to wait
+	pace          pace               // the goroutine's
 
 	mu      sync.Mutex
 	came    sync.Cond // in, eof or aborted changed
@@ -44,11 +45,13 @@ func newHandshake(cfg *tls.Config, local, remote net.Addr) *handshake {
 
 // read blocks until there is something.
 func (h *handshake) read(s *session, p []byte) (int, error) {
+	if !h.ready(false) {
+		s.layer.gate.pacer.rest(&h.pace)
+		h.ready(true)
+		s.layer.gate.pacer.begin(&h.pace, true)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for len(h.in) == 0 && !h.eof && !h.aborted {
-		h.came.Wait()
-	}
 	switch {
 	case h.aborted:
 		return 0, errAborted
@@ -61,6 +64,17 @@ func (h *handshake) read(s *session, p []byte) (int, error) {
 		s.layer.post(func() { s.layer.readOn(s, h) })
 	}
 	return n, nil
+}
+
+// ready reports whether read has something to return, or waits until it has.
+func (h *handshake) ready(wait bool) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	nothing := func() bool { return len(h.in) == 0 && !h.eof && !h.aborted }
+	for wait && nothing() {
+		h.came.Wait()
+	}
+	return !nothing()
 }
 
 // write keeps p for the loop and has it come.
@@ -132,6 +146,8 @@ func (l *Layer) shake(s *session, side func(net.Conn, *tls.Config) *tls.Conn) {
 	ctx, cancel := context.WithCancel(context.Background())
 	h.cancel = cancel
 	h.turn = l.gate.enter(func() {
+		l.gate.pacer.begin(&h.pace, false)
+		defer l.gate.pacer.rest(&h.pace)
 		if h.isAborted() { // before it began
 			return
 		}
@@ -156,15 +172,21 @@ func (l *Layer) abort(s *session) {
 }
 
 // Gate bounds how many handshakes run at a time, on all loops of an engine: each
-// needs about 20 KB.
+// needs about 20 KB. Few of them compute.
 type Gate struct {
+	pacer pacer
+
 	mu      sync.Mutex
 	free    int
 	waiting list.List // of func()
 }
 
 // NewGate returns a gate for n at a time.
-func NewGate(n int) *Gate { return &Gate{free: n} }
+func NewGate(n int) *Gate {
+	g := &Gate{free: n}
+	g.pacer.init()
+	return g
+}
 
 // enter calls f in a goroutine, as soon as there is room. If there is none now, it
 // returns f's place among those who wait.
