@@ -118,7 +118,7 @@ func TestEveryServerAnswersRightInEveryScenario(t *testing.T) {
 	l := testLab(t)
 	for _, scenario := range []results.Scenario{
 		results.Echo, results.HTTP, results.Work, results.WebSocket, results.GRPC, results.Churn,
-		results.TLS, results.HTTPS, results.Handshake, results.Resume,
+		results.TLS, results.HTTPS, results.Handshake, results.Resume, results.Storm,
 	} {
 		for _, s := range contenders(scenario) {
 			t.Run(string(scenario)+"/"+s.Name, func(t *testing.T) {

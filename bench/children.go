@@ -114,11 +114,12 @@ const (
 	loadHold       = "hold"
 	loadChurn      = "churn"
 	loadHandshakes = "handshakes"
+	loadStorm      = "storm"
 )
 
 // loadCmd is one client.
 type loadCmd struct {
-	Kind   string `arg:"" enum:"loop,grpc,hold,churn,handshakes"`
+	Kind   string `arg:"" enum:"loop,grpc,hold,churn,handshakes,storm"`
 	Config string `arg:"" help:"A load.Config as JSON."`
 }
 
@@ -151,7 +152,8 @@ func (c *loadCmd) Run() error {
 
 func (c *loadCmd) run(cfg load.Config, ready func() error) (r load.Result, release func(), err error) {
 	release = func() {}
-	if c.Kind != loadGRPC && c.Kind != loadHandshakes { // one thread; its memory is bounded, and a collection would be noise
+	switch c.Kind {
+	case loadLoop, loadHold, loadChurn: // one thread; its memory is bounded, and a collection would be noise
 		debug.SetGCPercent(-1)
 		runtime.LockOSThread()
 	}
@@ -164,6 +166,8 @@ func (c *loadCmd) run(cfg load.Config, ready func() error) (r load.Result, relea
 		r, err = load.Churn(cfg, ready)
 	case loadHandshakes:
 		r, err = load.Handshakes(cfg, ready)
+	case loadStorm:
+		r, err = load.Storm(cfg, ready)
 	case loadHold:
 		if r, release, err = load.Hold(cfg); err == nil {
 			err = ready()

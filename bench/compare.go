@@ -15,7 +15,7 @@ import (
 
 // compareCmd measures servers side by side in one cell.
 type compareCmd struct {
-	Scenario    results.Scenario `required:"" enum:"echo,http,work,websocket,grpc,idle,idle-http,churn,tls,https,idle-tls,idle-https,handshake,resume" help:"What is measured: ${enum}."`
+	Scenario    results.Scenario `required:"" enum:"echo,http,work,websocket,grpc,idle,idle-http,churn,tls,https,idle-tls,idle-https,handshake,resume,storm" help:"What is measured: ${enum}."`
 	A           string           `required:"" help:"The server that the others are compared with: ${servers}."`
 	B           []string         `required:"" sep:"," help:"The others."`
 	Conns       int              `default:"1000" help:"Connections open at a time."`

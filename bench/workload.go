@@ -19,7 +19,7 @@ func speaks(s results.Scenario) servers.Protocol {
 	switch s {
 	case results.HTTP, results.Work, results.IdleHTTP:
 		return servers.HTTP
-	case results.TLS, results.IdleTLS, results.Handshake, results.Resume:
+	case results.TLS, results.IdleTLS, results.Handshake, results.Resume, results.Storm:
 		return servers.TLS
 	case results.HTTPS, results.IdleHTTPS:
 		return servers.HTTPS
@@ -68,6 +68,8 @@ func workload(c results.Cell) (kind string, cfg load.Config, err error) {
 	case results.Handshake, results.Resume:
 		cfg.Resume = c.Scenario == results.Resume
 		return loadHandshakes, cfg, nil
+	case results.Storm:
+		return loadStorm, cfg, nil
 	}
 	return "", cfg, fmt.Errorf("no scenario %q", c.Scenario)
 }

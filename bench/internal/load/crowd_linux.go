@@ -28,6 +28,9 @@ type lane struct {
 	seq      uint32
 	question []byte
 	began    time.Duration
+
+	pause      time.Duration // before each exchange but the first
+	unmeasured bool          // true exactly when only its errors count
 }
 
 // add adds a lane, whose first exchange it makes.
@@ -73,7 +76,7 @@ func (c *crowd) measure() error {
 
 // keepOn makes exchanges until the end, or one that fails.
 func (l *lane) keepOn(ctx context.Context) {
-	for l.next() {
+	for time.Sleep(l.pause); l.next(); time.Sleep(l.pause) {
 		err := l.exchange(ctx, l.question)
 		if ctx.Err() != nil {
 			err = errNoAnswer
@@ -103,6 +106,8 @@ func (l *lane) done(err error) bool {
 		l.c.count(err)
 		return false
 	}
-	l.c.record(l.began, 1)
+	if !l.unmeasured {
+		l.c.record(l.began, 1)
+	}
 	return true
 }

@@ -10,10 +10,14 @@ import (
 	"net"
 	"runtime/debug"
 	"sync/atomic"
+	"time"
 )
 
 // errHandshake is a handshake of the other kind.
 var errHandshake = errors.New("a handshake that was to be full was resumed, or the other way round")
+
+// errNotSecure is a server that has no handshakes.
+var errNotSecure = errors.New("handshakes are for servers that send messages back over TLS")
 
 // Handshakes is Churn over TLS: a request is a connection that is opened, used for
 // one exchange and closed. Its handshake is full, or, with cfg.Resume, resumes the
@@ -23,10 +27,18 @@ func Handshakes(cfg Config, ready func() error) (Result, error) {
 		return Result{}, err
 	}
 	if !cfg.TLS || cfg.HTTP != nil {
-		return Result{}, errors.New("handshakes are for servers that send messages back over TLS")
+		return Result{}, errNotSecure
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(crowdGC))
 	c := newCrowd(cfg)
+	if err := c.addHandshakes(cfg); err != nil {
+		return Result{}, err
+	}
+	return c.run(ready)
+}
+
+// addHandshakes adds cfg.Conns lanes of an exchange on a connection of its own.
+func (c *crowd) addHandshakes(cfg Config) error {
 	var opened atomic.Int64
 	for i := range cfg.Conns {
 		config := secured()
@@ -42,9 +54,47 @@ func Handshakes(cfg Config, ready func() error) (Result, error) {
 			return err
 		})
 		if err != nil {
-			return Result{}, fmt.Errorf("connection %d to %s: %w", i, cfg.Addr, err)
+			return fmt.Errorf("connection %d to %s: %w", i, cfg.Addr, err)
 		}
 	}
+	return nil
+}
+
+// stormPause is how long the connection that Storm watches is silent between two
+// exchanges: as one that has something to say now and then.
+const stormPause = time.Millisecond
+
+// Storm is a Loop of one connection over TLS, beside which cfg.Conns others do what
+// they do in Handshakes. Of those only the errors are counted.
+func Storm(cfg Config, ready func() error) (Result, error) {
+	if _, err := cfg.check(); err != nil {
+		return Result{}, err
+	}
+	if !cfg.TLS || cfg.HTTP != nil {
+		return Result{}, errNotSecure
+	}
+	defer debug.SetGCPercent(debug.SetGCPercent(crowdGC))
+	raw, err := net.DialTimeout("tcp4", cfg.Addr, connectTimeout)
+	if err != nil {
+		return Result{}, err
+	}
+	defer raw.Close()
+	watched, answer := Secure(raw), make([]byte, cfg.Size)
+	c := newCrowd(cfg)
+	if err := c.addHandshakes(cfg); err != nil {
+		return Result{}, err
+	}
+	for _, l := range c.lanes {
+		l.unmeasured = true
+	}
+	err = c.add(func(ctx context.Context, question []byte) error {
+		defer context.AfterFunc(ctx, func() { raw.Close() })()
+		return echoed(watched, question, answer)
+	})
+	if err != nil {
+		return Result{}, err
+	}
+	c.lanes[len(c.lanes)-1].pause = stormPause
 	return c.run(ready)
 }
 
@@ -62,11 +112,19 @@ func secureLife(ctx context.Context, addr string, source int, config *tls.Config
 		raw.SetDeadline(deadline)
 	}
 	defer context.AfterFunc(ctx, func() { raw.Close() })()
-	if _, err := c.Write(question); err != nil {
+	if err := c.HandshakeContext(ctx); err != nil {
 		return err
 	}
 	if c.ConnectionState().DidResume != resumed {
 		return errHandshake
+	}
+	return echoed(c, question, answer)
+}
+
+// echoed makes an exchange on c.
+func echoed(c *tls.Conn, question, answer []byte) error {
+	if _, err := c.Write(question); err != nil {
+		return err
 	}
 	if _, err := io.ReadFull(c, answer); err != nil {
 		return err

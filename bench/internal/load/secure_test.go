@@ -120,7 +120,7 @@ func TestWrongAnswersAfterAHandshakeAreNoticed(t *testing.T) {
 
 func TestServersWithoutTLSAreRefused(t *testing.T) {
 	clear := startPlanted(t, func(c net.Conn) { c.Write([]byte("what?\n")) })
-	for name, run := range map[string]func(Config, func() error) (Result, error){"loop": Loop, "handshakes": Handshakes} {
+	for name, run := range map[string]func(Config, func() error) (Result, error){"loop": Loop, "handshakes": Handshakes, "storm": Storm} {
 		if r, err := run(shortSecure(clear), atOnce); err == nil {
 			t.Errorf("%s: no error, %+v", name, r)
 		}
@@ -128,6 +128,33 @@ func TestServersWithoutTLSAreRefused(t *testing.T) {
 	cfg := short(clear)
 	if _, err := Handshakes(cfg, atOnce); err == nil {
 		t.Error("handshakes without TLS")
+	}
+}
+
+func TestAStormIsBesideTheConnectionThatIsMeasured(t *testing.T) {
+	var handshakes, messages atomic.Int64
+	cfg := shortSecure(startSecure(t, false, func(c *tls.Conn) {
+		if c.Handshake() == nil {
+			handshakes.Add(1)
+		}
+		p := make([]byte, 1024)
+		for {
+			if _, err := io.ReadFull(c, p); err != nil {
+				return
+			}
+			messages.Add(1)
+			c.Write(p)
+		}
+	}))
+	r, err := Storm(cfg, atOnce)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Requests == 0 || r.Errors != 0 || r.P50 <= 0 {
+		t.Errorf("%d requests, %d errors (%s), p50 %v", r.Requests, r.Errors, r.FirstError, r.P50)
+	}
+	if n := handshakes.Load(); n <= int64(cfg.Conns)+1 || messages.Load() < n-1+r.Requests {
+		t.Errorf("%d handshakes, %d messages, of which %d are measured", n, messages.Load(), r.Requests)
 	}
 }
 

@@ -22,6 +22,7 @@ const (
 	IdleTLS   Scenario = "idle-tls"   // IdleTCP over TLS 1.3
 	IdleHTTPS Scenario = "idle-https" // IdleHTTP over TLS 1.3
 	Handshake Scenario = "handshake"  // Churn over TLS 1.3, with full handshakes
+	Storm     Scenario = "storm"      // Echo over TLS 1.3 on one connection, while others do Handshake
 	Resume    Scenario = "resume"     // Churn over TLS 1.3, with resumed sessions
 )
 

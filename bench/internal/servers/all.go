@@ -127,20 +127,32 @@ var httpServers = []Server{
 
 var tlsServers = []Server{
 	{
-		Name: "net-tls", Protocol: TLS, Serve: netTLS,
+		Name: "net-tls", Protocol: TLS, Serve: netTLS(ec),
 		About: "As net, with crypto/tls.",
 	},
 	{
-		Name: "nbio-tls", Protocol: TLS, Module: nbioModule, Serve: nbioTLS,
+		Name: "nbio-tls", Protocol: TLS, Module: nbioModule, Serve: nbioTLS(ec),
 		About: "As nbio, with its fork of the crypto/tls of Go 1.16, which has no X25519MLKEM768, so that its full handshakes are cheaper; what its WrapData does, with pooled buffers.",
 	},
 	{
-		Name: "sluice-tls", Protocol: TLS, Serve: sluiceTLS(tls.NoClientCert),
+		Name: "sluice-tls", Protocol: TLS, Serve: sluiceTLS(ec, tls.NoClientCert),
 		About: "As sluice, with sluice.TLS.",
 	},
 	{
-		Name: "sluice-mtls", Protocol: TLS, Variant: true, Serve: sluiceTLS(tls.RequireAnyClientCert),
+		Name: "sluice-mtls", Protocol: TLS, Variant: true, Serve: sluiceTLS(ec, tls.RequireAnyClientCert),
 		About: "As sluice-tls, with certificates of the clients, one each.",
+	},
+	{
+		Name: "net-tls-rsa", Protocol: TLS, Variant: true, Serve: netTLS(rsa2048),
+		About: "As net-tls, with an RSA certificate.",
+	},
+	{
+		Name: "nbio-tls-rsa", Protocol: TLS, Module: nbioModule, Variant: true, Serve: nbioTLS(rsa2048),
+		About: "As nbio-tls, with an RSA certificate.",
+	},
+	{
+		Name: "sluice-tls-rsa", Protocol: TLS, Variant: true, Serve: sluiceTLS(rsa2048, tls.NoClientCert),
+		About: "As sluice-tls, with an RSA certificate.",
 	},
 	{
 		Name: "nethttp-tls", Protocol: HTTPS, Serve: netHTTPS,

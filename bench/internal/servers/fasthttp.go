@@ -5,7 +5,7 @@ import "github.com/valyala/fasthttp"
 func fastHTTP(addr string) error { return newFastHTTP().ListenAndServe(addr) }
 
 func fastHTTPS(addr string) error {
-	config, err := serverTLS()
+	config, err := serverTLS(ec)
 	if err != nil {
 		return err
 	}

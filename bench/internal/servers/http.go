@@ -84,7 +84,7 @@ func netHTTP(addr string) error {
 }
 
 func netHTTPS(addr string) error {
-	config, err := serverTLS()
+	config, err := serverTLS(ec)
 	if err != nil {
 		return err
 	}

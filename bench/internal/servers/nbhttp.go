@@ -20,7 +20,7 @@ func nbHTTP(addr string) error {
 }
 
 func nbHTTPS(addr string) error {
-	secure, err := nbioConfig()
+	secure, err := nbioConfig(ec)
 	if err != nil {
 		return err
 	}

@@ -20,8 +20,12 @@ func nbioEcho(addr string) error {
 }
 
 // nbioTLS is nbioEcho over its fork of crypto/tls.
-func nbioTLS(addr string) error {
-	config, err := nbioConfig()
+func nbioTLS(key newKey) func(addr string) error {
+	return func(addr string) error { return serveNbioTLS(key, addr) }
+}
+
+func serveNbioTLS(key newKey, addr string) error {
+	config, err := nbioConfig(key)
 	if err != nil {
 		return err
 	}
@@ -52,11 +56,11 @@ func nbioTLS(addr string) error {
 }
 
 // nbioConfig is serverTLS of nbio's fork.
-func nbioConfig() (*tls.Config, error) {
-	cert, key, err := certificate()
+func nbioConfig(key newKey) (*tls.Config, error) {
+	cert, private, err := certificate(key)
 	if err != nil {
 		return nil, err
 	}
-	pair, err := tls.X509KeyPair(cert, key)
+	pair, err := tls.X509KeyPair(cert, private)
 	return &tls.Config{Certificates: []tls.Certificate{pair}}, err
 }

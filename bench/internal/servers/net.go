@@ -20,16 +20,18 @@ func netEcho(addr string) error {
 }
 
 // netTLS is netEcho over crypto/tls.
-func netTLS(addr string) error {
-	config, err := serverTLS()
-	if err != nil {
-		return err
+func netTLS(key newKey) func(addr string) error {
+	return func(addr string) error {
+		config, err := serverTLS(key)
+		if err != nil {
+			return err
+		}
+		l, err := tls.Listen("tcp4", addr, config)
+		if err != nil {
+			return err
+		}
+		return echoOn(l)
 	}
-	l, err := tls.Listen("tcp4", addr, config)
-	if err != nil {
-		return err
-	}
-	return echoOn(l)
 }
 
 func echoOn(l net.Listener) error {

@@ -32,10 +32,11 @@ func sluiceEcho(cfg sluice.Config) func(addr string) error {
 	return func(addr string) error { return listenSluice(cfg, addr, echoHandler) }
 }
 
-// sluiceTLS returns an echo server over TLS that wants client certificates or not.
-func sluiceTLS(clients tls.ClientAuthType) func(addr string) error {
+// sluiceTLS returns an echo server over TLS with such a key, that wants client
+// certificates or not.
+func sluiceTLS(key newKey, clients tls.ClientAuthType) func(addr string) error {
 	return func(addr string) error {
-		config, err := serverTLS()
+		config, err := serverTLS(key)
 		if err != nil {
 			return err
 		}

@@ -51,7 +51,7 @@ func sluiceHTTPS(server func() *httpd.Server) func(addr string) error {
 	return func(addr string) (err error) {
 		s := server()
 		s.Addr = addr
-		if s.TLSConfig, err = serverTLS(); err != nil {
+		if s.TLSConfig, err = serverTLS(ec); err != nil {
 			return err
 		}
 		return s.ListenAndServeTLS("", "")

@@ -137,7 +137,7 @@ func dialTo(t *testing.T, s Server, addr string) net.Conn {
 	if !s.Protocol.Secure() {
 		return c
 	}
-	own, err := serverTLS()
+	own, err := serverTLS(ec)
 	if err != nil {
 		t.Fatal(err)
 	}
