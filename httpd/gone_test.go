@@ -66,7 +66,7 @@ func TestWhatAClientSendsWhileItsRequestIsHandledIsBounded(t *testing.T) {
 		step := make(chan struct{})
 		st := w.handle(t, func(w http.ResponseWriter, r *http.Request) { <-step })
 		c := st.dial()
-		const n = 200_000
+		const n = 2_000_000 // more than the sockets hold, as large as they may get
 		sent := make(chan error, 1)
 		go func() {
 			_, err := io.WriteString(c, strings.Repeat(get, n))
