@@ -238,7 +238,7 @@ func TestTLSHandshakesThatStopAreBounded(t *testing.T) {
 	total := 0
 	eventually(t, "the first to be answered", func() bool {
 		s.settle()
-		if n := runtime.NumGoroutine() - before; n > places {
+		if n := runtime.NumGoroutine() - before; n > places+1 { // one may be a timer's
 			t.Fatalf("%d goroutines more", n)
 		}
 		total = max(total, answered())

@@ -39,7 +39,7 @@ type Events interface {
 	// With one, the driver has forgotten id: no Closed follows.
 	Connected(id ID, fd int, err error)
 
-	// Received reports bytes: p, which lies in b. Both are lent until the
+	// Received reports bytes: p, which lies in b. Both are lent, to be changed, too, until the
 	// call returns. To keep p longer without a copy, retain b.
 	// With an error p is empty and nothing more is received: io.EOF if the
 	// peer ended its direction, which is reported after the last byte

@@ -52,15 +52,20 @@ func (s *session) outbound() *outbound {
 }
 
 // emit sends a record, or keeps it until it can be sent. A large one is not copied
-// unless the kernel does not take it.
-func (s *session) emit(p []byte) {
+// unless the kernel does not take it. An error is the connection's, which the kernel
+// tells once.
+func (s *session) emit(p []byte) error {
 	if len(p) >= directMin && s.out == nil && s.flags&(sending|unsendable|finSent) == 0 {
-		n, _ := s.layer.drv.TryWrite(int(s.fd), p) // what fails will fail again
-		p = p[max(n, 0):]
+		n, err := s.layer.drv.TryWrite(int(s.fd), p)
+		if err != nil {
+			return err
+		}
+		p = p[n:]
 	}
 	if len(p) > 0 {
 		_, _ = s.outbound().buf.Write(p)
 	}
+	return nil
 }
 
 // empty gives the outbound back.
@@ -83,10 +88,11 @@ func (l *Layer) Send(id driver.ID, bufs [][]byte) (sent int, err error) {
 	s := l.sessions[id]
 	for skip := 0; len(bufs) > 0; {
 		n, rest, at, err := l.seal(s, bufs, skip)
-		if err == nil {
-			err = l.push(s)
-		}
 		if err != nil {
+			l.giveUp(s)
+			return sent, err
+		}
+		if err := l.push(s); err != nil {
 			return sent, err
 		}
 		if s.flags&sending != 0 {
@@ -144,7 +150,7 @@ func (l *Layer) push(s *session) error {
 	case s.flags&sending != 0 || s.state == shut:
 		return nil
 	case s.flags&unsendable != 0:
-		s.empty()
+		l.giveUp(s)
 		return errUnsendable
 	case s.flags&finSent != 0: // what crypto/tls says after that is nobody's business
 		s.empty()
@@ -161,8 +167,7 @@ func (l *Layer) push(s *session) error {
 		l.pieces = bufs
 		l.took(s, n)
 		if err != nil {
-			s.flags |= unsendable
-			s.empty()
+			l.giveUp(s)
 			return err
 		}
 		if n < total {
@@ -179,6 +184,19 @@ func (l *Layer) push(s *session) error {
 		}
 	}
 	return nil
+}
+
+// giveUp notes that nothing can be sent any more: CloseWrite is as good as carried
+// out. Reading does not find it in every case, since the kernel tells an error once.
+func (l *Layer) giveUp(s *session) {
+	s.flags |= unsendable
+	s.empty()
+	if s.flags&finWanted != 0 {
+		s.flags &^= finWanted
+		if s.state == established {
+			l.post(func() { l.finished(s) })
+		}
+	}
 }
 
 // finished tells the loop that CloseWrite is carried out.
@@ -203,8 +221,7 @@ func (l *Layer) Sent(id driver.ID, n int, err error) {
 	if err == nil {
 		err = l.push(s)
 	} else {
-		s.flags |= unsendable
-		s.empty()
+		l.giveUp(s)
 	}
 	if s.flags&sending != 0 {
 		return
@@ -228,10 +245,10 @@ func (l *Layer) Sent(id driver.ID, n int, err error) {
 func (l *Layer) CloseWrite(id driver.ID) {
 	s := l.sessions[id]
 	if s.flags&broken == 0 {
-		_ = s.tc.CloseWrite() // fails only where a failed write was reported
+		_ = s.tc.CloseWrite() // where it fails nothing can be sent
 	}
 	s.flags |= finWanted
-	_ = l.push(s) // likewise
+	_ = l.push(s) // gives up where that fails
 }
 
 // Pause is driver.Driver's.

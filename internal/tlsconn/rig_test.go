@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -29,6 +30,7 @@ type rig struct {
 	piece         func() int // how many bytes to deliver, or to take, next
 	slow          bool       // the driver takes only a piece at a time of what is sent
 	stuck         bool       // the driver takes nothing of what is sent
+	failure       error      // of what is sent, told once
 
 	mu    sync.Mutex
 	tasks []func()
@@ -51,6 +53,7 @@ type rig struct {
 	said        bool // Finished
 	sent        int  // by Sent, or at once
 
+	onOpen    func()
 	onData    func(p []byte)
 	answer    []byte
 	sending   bool
@@ -193,6 +196,9 @@ func (r *rig) Send(_ driver.ID, bufs [][]byte) (int, error) {
 	case r.closing:
 		r.t.Error("Send after Shut")
 	}
+	if err := r.fails(); err != nil {
+		return 0, err
+	}
 	n := r.take(bufs)
 	kept := append([][]byte(nil), bufs...)
 	skip := n
@@ -212,7 +218,19 @@ func (r *rig) TryWrite(_ int, p []byte) (int, error) {
 	if r.unsent != nil || r.closing {
 		r.t.Error("TryWrite while a Send is unanswered, or after Shut")
 	}
+	if err := r.fails(); err != nil {
+		return 0, err
+	}
 	return r.take([][]byte{p}), nil
+}
+
+// fails returns why nothing can be sent, as a kernel does.
+func (r *rig) fails() error {
+	err := r.failure
+	if err != nil {
+		r.failure = syscall.EPIPE
+	}
+	return err
 }
 
 func (r *rig) Shut(driver.ID, bool) {
@@ -243,7 +261,13 @@ func (r *rig) flush() {
 	r.sent += n
 }
 
-func (r *rig) Established(driver.ID) { r.established = true }
+func (r *rig) Established(driver.ID) {
+	r.established = true
+	if r.onOpen != nil {
+		r.onOpen()
+	}
+}
+
 func (r *rig) Refuse(_ driver.ID, err error) []byte {
 	r.refused = err
 	return r.answer

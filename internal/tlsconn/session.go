@@ -197,8 +197,8 @@ func (l *Layer) after(s *session, err error) bool {
 	case s.state != established:
 		return false // the loop ended it
 	case err == io.EOF:
-		s.flags |= notified
-		l.in = nil // nothing follows a close_notify
+		s.flags = s.flags&^endOwed | notified // the end is reported once
+		l.in = nil                            // nothing follows a close_notify
 		l.end(s)
 		return false
 	case err != nil && err != errWait:

@@ -40,13 +40,15 @@ func (t *transport) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Write takes all of p and never fails: crypto/tls does not get over an error.
+// Write takes all of p, or fails for good: crypto/tls does not get over an error.
 func (t *transport) Write(p []byte) (int, error) {
 	s := (*session)(t)
 	if h := s.hs.Load(); h != nil {
 		h.write(s, p)
 	} else {
-		s.emit(p)
+		if err := s.emit(p); err != nil {
+			return 0, err
+		}
 	}
 	return len(p), nil
 }
