@@ -101,7 +101,10 @@ func (c Conn) Dial(ctx context.Context, network, address string, h Handler, done
 func dialRoute(e *Engine, h Handler, address string) (*route, error) {
 	var err error
 	if t, ok := h.(tlsHandler); ok {
-		if t.cfg, err = clientConfig(t.cfg, address); err != nil {
+		if err = t.check(); err == nil {
+			t.cfg, err = clientConfig(t.cfg, address)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("sluice: dial %s: %w", address, err)
 		}
 		h = t

@@ -2,15 +2,66 @@ package sluice_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"log"
 	"net"
+	"net/http/httptest"
 	"time"
 
 	"github.com/sluice-go/sluice"
 	"github.com/sluice-go/sluice/buffer"
 )
+
+// A server over TLS that says hello, and a client over TLS.
+func ExampleTLS() {
+	eng, err := sluice.New(sluice.Config{HandshakeTimeout: 5 * time.Second})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer eng.Close()
+	certificate := exampleCertificate() // or one of package certfile, which reads files again when they change
+	server := &tls.Config{Certificates: []tls.Certificate{certificate}}
+	ln, err := eng.Listen("tcp", "127.0.0.1:0", sluice.TLS(server, sluice.Funcs{
+		Open: func(c sluice.Conn) { // the handshake is over
+			c.Write(fmt.Appendf(nil, "hello over %s", tls.VersionName(c.TLS().Version)))
+			c.Close()
+		},
+		HandshakeError: func(remote net.Addr, err error) []byte {
+			log.Printf("%v: %v", remote, err)
+			return nil
+		},
+	}))
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	roots := x509.NewCertPool()
+	roots.AddCert(certificate.Leaf)
+	client := &tls.Config{RootCAs: roots, ServerName: "example.com"} // without a name it is the host that is dialed
+	closed := make(chan struct{})
+	_, err = eng.Dial(context.Background(), "tcp", ln.Addr().String(), sluice.TLS(client, sluice.Funcs{
+		Data: func(_ sluice.Conn, in *buffer.LinkBuffer) {
+			p, _ := in.Next(in.Len())
+			fmt.Printf("%s\n", p)
+		},
+		Close: func(sluice.Conn, error) { close(closed) },
+	}))
+	if err != nil {
+		log.Fatal(err)
+	}
+	<-closed
+	// Output: hello over TLS 1.3
+}
+
+// exampleCertificate returns a certificate for example.com that nobody knows.
+func exampleCertificate() tls.Certificate {
+	ts := httptest.NewTLSServer(nil)
+	defer ts.Close()
+	return ts.TLS.Certificates[0]
+}
 
 // An echo server on a port of the system's choice, and one client.
 func Example() {

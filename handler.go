@@ -1,6 +1,10 @@
 package sluice
 
-import "github.com/sluice-go/sluice/buffer"
+import (
+	"net"
+
+	"github.com/sluice-go/sluice/buffer"
+)
 
 // Handler is an application's side of a connection. The callbacks of one
 // connection run on its loop, never two at once: OnOpen first, OnClose last
@@ -69,7 +73,8 @@ type HangupHandler interface {
 
 // Funcs is a Handler made of functions, any of which may be nil. With a nil
 // Data what arrives is thrown away; with a nil EOF the peer's end closes the
-// connection, as for a Handler that is no EOFHandler.
+// connection, as for a Handler that is no EOFHandler. HandshakeError is that of a
+// HandshakeErrorHandler. A struct that embeds Funcs has none of these two.
 type Funcs struct {
 	Open   func(c Conn)
 	Data   func(c Conn, in *buffer.LinkBuffer)
@@ -77,6 +82,8 @@ type Funcs struct {
 	EOF    func(c Conn)
 	Hangup func(c Conn, err error)
 	Close  func(c Conn, err error)
+
+	HandshakeError func(remote net.Addr, err error) (answer []byte)
 }
 
 // eofFunc is an EOFHandler made of a function.
@@ -84,6 +91,14 @@ type eofFunc func(c Conn)
 
 // OnEOF calls f.
 func (f eofFunc) OnEOF(c Conn) { f(c) }
+
+// handshakeErrorFunc is a HandshakeErrorHandler made of a function.
+type handshakeErrorFunc func(remote net.Addr, err error) (answer []byte)
+
+// OnHandshakeError calls f.
+func (f handshakeErrorFunc) OnHandshakeError(remote net.Addr, err error) []byte {
+	return f(remote, err)
+}
 
 // OnOpen calls f.Open.
 func (f Funcs) OnOpen(c Conn) {

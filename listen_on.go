@@ -40,7 +40,7 @@ func (e *Engine) adopt(l net.Listener, h Handler) (*Listener, error) {
 	switch l.(type) {
 	case *net.TCPListener, *net.UnixListener:
 	default:
-		return nil, errors.New("it must be a *net.TCPListener or a *net.UnixListener")
+		return nil, errors.New("it must be a *net.TCPListener or a *net.UnixListener; for TLS give the handler to sluice.TLS")
 	}
 	if network := l.Addr().Network(); network != "tcp" && network != "unix" {
 		return nil, fmt.Errorf("its network is %s; it must be tcp or unix", network)

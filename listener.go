@@ -74,6 +74,9 @@ func newRoute(e *Engine, h Handler, local net.Addr) *route {
 	if f, ok := h.(Funcs); ok && f.EOF != nil {
 		r.eof = eofFunc(f.EOF)
 	}
+	if f, ok := h.(Funcs); ok && f.HandshakeError != nil {
+		r.refused = handshakeErrorFunc(f.HandshakeError)
+	}
 	return r
 }
 
@@ -239,7 +242,11 @@ func (e *Engine) mainLoop() (*eventLoop, error) {
 func (e *Engine) add(ln *Listener, h Handler) error {
 	r := newRoute(e, h, ln.addr)
 	if t, ok := h.(tlsHandler); ok {
-		if err := serverConfig(t.cfg); err != nil {
+		err := t.check()
+		if err == nil {
+			err = serverConfig(t.cfg)
+		}
+		if err != nil {
 			_ = ln.closeDescriptors()
 			return fmt.Errorf("sluice: listen on %v: %w", ln.addr, err)
 		}

@@ -39,8 +39,9 @@ type tlsHandler struct {
 	cfg *tls.Config
 }
 
-// HandshakeErrorHandler is implemented by a Handler that wants to know of TLS
-// handshakes that failed, for which no other method is called.
+// HandshakeErrorHandler is implemented by a Handler, one that TLS is given, that wants
+// to know of handshakes that failed, for which no other method is called. Without it
+// they are counted in LoopStats.HandshakeErrors and logged at slog.LevelDebug.
 type HandshakeErrorHandler interface {
 	// OnHandshakeError is called on the loop. What it returns is sent to the
 	// peer as it is, not encrypted, before the connection ends: for a peer that
@@ -56,6 +57,17 @@ var ErrTruncated = fmt.Errorf("sluice: %w", tlsconn.ErrTruncated)
 // ErrHandshakeTimeout is the cause when a TLS handshake took longer than
 // Config.HandshakeTimeout.
 var ErrHandshakeTimeout = fmt.Errorf("sluice: the TLS handshake took too long (Config.HandshakeTimeout): %w", os.ErrDeadlineExceeded)
+
+// check tells what is wrong with the Handler below.
+func (t tlsHandler) check() error {
+	if t.Handler == nil {
+		return errors.New("the handler that TLS was given is nil")
+	}
+	if _, twice := t.Handler.(tlsHandler); twice {
+		return errors.New("the handler that TLS was given is of TLS: TLS within TLS is not possible")
+	}
+	return nil
+}
 
 // TLS returns what was agreed with the peer, or nil if c is no TLS connection or has
 // ended. The result is the caller's.

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http/httptest"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -237,6 +238,15 @@ func TestTLSConfigurationsThatCannotWorkAreRefused(t *testing.T) {
 	if _, err := e.Dial(t.Context(), "tcp", "127.0.0.1:1", TLS(again, Funcs{})); !errors.Is(err, errRenegotiation) {
 		t.Errorf("Dial: %v", err)
 	}
+	for _, h := range []Handler{TLS(server, nil), TLS(server, TLS(server, Funcs{}))} {
+		if ln, err := e.Listen("tcp", "127.0.0.1:0", h); err == nil {
+			t.Errorf("%v was accepted", h)
+			ln.Close()
+		}
+		if _, err := e.Dial(t.Context(), "tcp", "127.0.0.1:1", h); err == nil || !strings.Contains(err.Error(), "the handler that TLS was given") {
+			t.Errorf("Dial: %v", err)
+		}
+	}
 }
 
 func TestClosingTheEngineEndsHandshakes(t *testing.T) {
@@ -340,21 +350,14 @@ func TestTLSDialTellsWhyNot(t *testing.T) {
 	}
 }
 
-// hearsWho is a handler that hears whose handshakes failed.
-type hearsWho struct {
-	Handler
-	remotes chan net.Addr
-}
-
-func (h hearsWho) OnHandshakeError(remote net.Addr, _ error) []byte {
-	h.remotes <- remote
-	return nil
-}
-
 func TestTLSPeerThatResetsItsHandshakeIsNamed(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		server, _ := tlsConfigs()
-		h := hearsWho{neverOpen(t), make(chan net.Addr, 1)}
+		remotes := make(chan net.Addr, 1)
+		h := Funcs{HandshakeError: func(remote net.Addr, _ error) []byte {
+			remotes <- remote
+			return nil
+		}}
 		e := w.engine(t, Config{})
 		c := w.connect(t, w.serve(t, e, TLS(server, h)))
 		want := c.LocalAddr().String()
@@ -363,7 +366,7 @@ func TestTLSPeerThatResetsItsHandshakeIsNamed(t *testing.T) {
 			return conns == 1
 		})
 		w.reset(c)
-		if got := receive(t, "OnHandshakeError", h.remotes); got.String() != want {
+		if got := receive(t, "HandshakeError", remotes); got.String() != want {
 			t.Errorf("the handshake that failed is of %v, want %v", got, want)
 		}
 	})

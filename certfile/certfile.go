@@ -36,7 +36,7 @@ type Pair struct {
 // files are what the system says about both files: time, size, identity.
 type files []fs.FileInfo
 
-// Load reads the files, which must be good now. log gets what is wrong with them
+// Load reads the files, which must be good now, and may be symbolic links. log gets what is wrong with them
 // later; nil means slog.Default().
 func Load(certFile, keyFile string, log *slog.Logger) (*Pair, error) {
 	p := &Pair{certFile: certFile, keyFile: keyFile, log: cmp.Or(log, slog.Default())}
@@ -45,7 +45,7 @@ func Load(certFile, keyFile string, log *slog.Logger) (*Pair, error) {
 		err = p.read(seen)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("certfile: %w", err)
+		return nil, fmt.Errorf("certfile: %s with key %s: %w", certFile, keyFile, err)
 	}
 	return p, nil
 }
@@ -78,7 +78,7 @@ func (p *Pair) refresh() {
 		p.seen = seen // once
 		return
 	}
-	p.log.Info("certfile: a new certificate is served", "cert", p.certFile)
+	p.log.Info("certfile: a new certificate is served", "cert", p.certFile, "until", p.cert.Leaf.NotAfter)
 }
 
 // look returns what there is to see of the files, nil with an error.
@@ -106,6 +106,10 @@ func (p *Pair) read(seen files) error {
 	if err != nil {
 		return err
 	}
-	p.cert, p.seen, p.looked = &cert, seen, time.Now()
+	now := time.Now()
+	if cert.Leaf.NotAfter.Before(now) { // as a clock that is wrong sees it, too
+		p.log.Warn("certfile: the certificate has expired; clients will not trust it", "cert", p.certFile, "until", cert.Leaf.NotAfter)
+	}
+	p.cert, p.seen, p.looked = &cert, seen, now
 	return nil
 }

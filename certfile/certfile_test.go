@@ -20,11 +20,16 @@ import (
 // pair writes a certificate for name and its key into the files.
 func pair(t *testing.T, certFile, keyFile, name string) {
 	t.Helper()
+	pairUntil(t, certFile, keyFile, name, time.Now().Add(time.Hour))
+}
+
+func pairUntil(t *testing.T, certFile, keyFile, name string, end time.Time) {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour)}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotAfter: end}
 	cert, err1 := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	private, err2 := x509.MarshalPKCS8PrivateKey(key)
 	if err1 != nil || err2 != nil {
@@ -106,5 +111,24 @@ func TestReload(t *testing.T) {
 	pair(t, certFile, keyFile, "fourth")
 	if got := served(t, p); got != "fourth" {
 		t.Errorf("%s is served after good files came back", got)
+	}
+}
+
+func TestACertificateThatHasExpiredIsServedAndLogged(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	pairUntil(t, cert, key, "old", time.Now().Add(-time.Hour))
+	var logged bytes.Buffer
+	p, err := Load(cert, key, slog.New(slog.NewTextHandler(&logged, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if who := served(t, p); who != "old" || !strings.Contains(logged.String(), "level=WARN") || !strings.Contains(logged.String(), cert) {
+		t.Errorf("%s is served, logged: %s", who, logged.String())
+	}
+	logged.Reset()
+	pair(t, cert, key, "new")
+	if who := served(t, p); who != "new" || strings.Contains(logged.String(), "level=WARN") {
+		t.Errorf("%s is served, logged: %s", who, logged.String())
 	}
 }

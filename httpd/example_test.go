@@ -2,6 +2,8 @@ package httpd_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"log"
@@ -11,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sluice-go/sluice"
+	"github.com/sluice-go/sluice/certfile"
 	"github.com/sluice-go/sluice/httpd"
 	"github.com/sluice-go/sluice/httpdtest"
 )
@@ -80,6 +83,43 @@ func ExampleServer_loopHandler() {
 	// Output:
 	// pong, 1
 	// from a goroutine
+}
+
+// A server over TLS that knows its clients by their certificates, if they have one.
+// The Engine has the limits of handshakes.
+func ExampleServer_ListenAndServeTLS() {
+	pair, err := certfile.Load("cert.pem", "key.pem", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	engine, err := sluice.New(sluice.Config{HandshakeTimeout: 5 * time.Second, MaxHandshakes: 2000})
+	if err != nil {
+		log.Fatal(err)
+	}
+	server := &httpd.Server{
+		Addr:   ":443",
+		Engine: engine,
+		TLSConfig: &tls.Config{
+			GetCertificate: pair.GetCertificate, // reads the files again when they change
+			ClientAuth:     tls.VerifyClientCertIfGiven,
+			ClientCAs:      x509.NewCertPool(), // of those who issue the clients' certificates
+		},
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if len(r.TLS.VerifiedChains) > 0 {
+				fmt.Fprintf(w, "Hello %s\n", r.TLS.PeerCertificates[0].Subject)
+			}
+		}),
+		ReadHeaderTimeout: 10 * time.Second,
+	}
+	go func() { log.Print(server.ListenAndServeTLS("", "")) }()
+
+	stop, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer cancel()
+	<-stop.Done()
+	drain, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	_ = server.Shutdown(drain)
+	_ = engine.Shutdown(drain)
 }
 
 // Several servers share the loops of one engine, HTTP or not.

@@ -38,7 +38,9 @@ type Server struct {
 	LoopHandler func(x *RequestCtx) bool
 
 	// TLSConfig is what ListenAndServeTLS, ServeTLS and ListenTLS use, which make
-	// a copy. nil means the defaults of crypto/tls.
+	// a copy. nil means the defaults of crypto/tls. How long a handshake may take
+	// and how many run at a time are the Engine's: sluice.Config.HandshakeTimeout,
+	// 10 s, and MaxHandshakes.
 	TLSConfig *tls.Config
 
 	// DisableGeneralOptionsHandler passes "OPTIONS *" to the handlers.
@@ -84,8 +86,9 @@ type Server struct {
 	// every time and may be a key of a map. It cannot be read or written.
 	ConnState func(net.Conn, http.ConnState)
 
-	// ErrorLog gets panics of handlers and hooks and their misuses of the API.
-	// nil means slog.Default().
+	// ErrorLog gets panics of handlers and hooks, their misuses of the API, and
+	// the TLS handshakes that fail. nil means slog.Default(), where those
+	// handshakes are at slog.LevelInfo: anyone can make one fail.
 	ErrorLog *log.Logger
 
 	// BaseContext returns the context from which those of a listener's
@@ -412,12 +415,15 @@ func (s *Server) SetKeepAlivesEnabled(on bool) {
 
 func (s *Server) keepAlives() bool { return !s.noKeepAlives.Load() && !s.inShutdown.Load() }
 
-func (s *Server) logf(format string, args ...any) {
+func (s *Server) logf(format string, args ...any) { s.logAt(slog.LevelError, format, args...) }
+
+// logAt is logf for what is no error of ours.
+func (s *Server) logAt(level slog.Level, format string, args ...any) {
 	if s.ErrorLog != nil {
 		s.ErrorLog.Printf(format, args...)
 		return
 	}
-	slog.Error(fmt.Sprintf(format, args...))
+	slog.Log(context.Background(), level, fmt.Sprintf(format, args...))
 }
 
 func (s *Server) maxHeaderBytes() int { return cmp.Or(s.MaxHeaderBytes, http.DefaultMaxHeaderBytes) }

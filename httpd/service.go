@@ -3,6 +3,7 @@ package httpd
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync"
@@ -174,7 +175,8 @@ func (sv *service) opened(c sluice.Conn) {
 		sv.closeIdle(c)
 	}
 	sv.state(c, http.StateNew)
-	if sv.secure && !speaksHTTP1(c.TLS()) {
+	if state := c.TLS(); sv.secure && !speaksHTTP1(state) {
+		s.logAt(slog.LevelInfo, "httpd: %s chose %q by ALPN, which is not served: offer it neither in NextProtos nor in what GetConfigForClient returns", c.RemoteAddr(), state.NegotiatedProtocol)
 		_ = c.Close()
 	}
 }

@@ -3,6 +3,7 @@ package httpd
 import (
 	"crypto/tls"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"slices"
@@ -12,7 +13,8 @@ import (
 
 // ListenAndServeTLS is ListenAndServe over TLS, as the method of http.Server is:
 // with the certificate and key in two files in PEM, which may be "" if TLSConfig has
-// certificates or a callback that has. With Addr "" it listens on ":https".
+// certificates or a callback that has. The files are read once; package certfile reads
+// them again when they change. With Addr "" it listens on ":https".
 func (s *Server) ListenAndServeTLS(certFile, keyFile string) error {
 	cfg, err := s.tlsConfig(certFile, keyFile)
 	if err != nil {
@@ -86,7 +88,10 @@ func (s *Server) tlsConfig(certFile, keyFile string) (*tls.Config, error) {
 	// HTTP/2 is not spoken here: who offers both is to choose the other.
 	cfg.NextProtos = slices.DeleteFunc(slices.Clone(cfg.NextProtos), func(p string) bool { return p == "h2" })
 	has := len(cfg.Certificates) > 0 || cfg.GetCertificate != nil || cfg.GetConfigForClient != nil
-	if !has || certFile != "" || keyFile != "" {
+	if !has && certFile == "" && keyFile == "" {
+		return nil, errors.New("httpd: there is no certificate: name two files, or set Certificates, GetCertificate or GetConfigForClient in TLSConfig")
+	}
+	if certFile != "" || keyFile != "" {
 		cert, err := tls.LoadX509KeyPair(certFile, keyFile)
 		if err != nil {
 			return nil, err
@@ -124,6 +129,6 @@ func (sv *service) OnHandshakeError(remote net.Addr, err error) []byte {
 			answer, err = []byte(notTLS), errors.New("client sent an HTTP request to an HTTPS server")
 		}
 	}
-	sv.srv.logf("httpd: TLS handshake error from %s: %v", remote, err)
+	sv.srv.logAt(slog.LevelInfo, "httpd: TLS handshake error from %s: %v", remote, err)
 	return answer
 }

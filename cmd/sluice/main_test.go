@@ -98,7 +98,7 @@ func TestServeEchoesOnEveryAddressAndDrains(t *testing.T) {
 func TestServeRefusesBadFlagsWithWhatToDo(t *testing.T) {
 	for want, args := range map[string][]string{
 		"tcp://HOST:PORT":  {"--echo", "127.0.0.1:7000"},
-		"must be tcp":      {"--echo", "udp://127.0.0.1:0"},
+		"write it as tcp":  {"--echo", "udp://127.0.0.1:0"},
 		"--loops":          {"--loops", "-3"},
 		"--driver":         {"--driver", "select"},
 		"--direct needs":   {"--direct", "--driver", "portable"},
@@ -106,7 +106,9 @@ func TestServeRefusesBadFlagsWithWhatToDo(t *testing.T) {
 		"--balance":        {"--balance", "random"},
 		"--drain":          {"--drain", "soon"},
 		"unknown flag":     {"--grpc", "127.0.0.1:1"},
-		"--cert":           {"--https", "127.0.0.1:0", "--cert", "nowhere.pem"},
+		"one of them is":   {"--https", "127.0.0.1:0", "--cert", "nowhere.pem"},
+		"nowhere.pem":      {"--https", "127.0.0.1:0", "--cert", "nowhere.pem", "--key", "nowhere.key"},
+		"of which there":   {"--http", "127.0.0.1:0", "--cert", "nowhere.pem", "--key", "nowhere.key"},
 		"tls://HOST:PORT":  {"--echo", "tls://"},
 		"--http":           {"--http", "nowhere"},
 		"must not be nega": {"--drain=-5s"},

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"slices"
@@ -98,6 +100,9 @@ func (s *serveCmd) start(eng *sluice.Engine, out io.Writer) (*httpd.Server, erro
 			return nil, err
 		}
 	}
+	if secure == nil && s.Cert+s.Key != "" {
+		return nil, errors.New("--cert and --key are for --https and --echo tls://, of which there is none")
+	}
 	for _, url := range s.Echo {
 		if err := listen(eng, out, url, secure); err != nil {
 			return nil, err
@@ -155,10 +160,18 @@ func listen(eng *sluice.Engine, out io.Writer, url string, secure *tls.Config) e
 	if !ok || address == "" {
 		return fmt.Errorf("--echo %s: write it as tcp://HOST:PORT, tls://HOST:PORT or unix://PATH", url)
 	}
-	var h sluice.Handler = sluice.Funcs{Data: echo}
+	var h sluice.Handler = sluice.Funcs{Data: echo, HandshakeError: func(remote net.Addr, err error) []byte {
+		slog.Info("echo: a TLS handshake failed", "remote", remote.String(), "err", err)
+		return nil
+	}}
 	scheme := network
 	if overTLS(url) {
 		network, h = "tcp", sluice.TLS(secure, h)
+	}
+	switch network {
+	case "tcp", "tcp4", "tcp6", "unix":
+	default:
+		return fmt.Errorf("--echo %s: write it as tcp://HOST:PORT, tls://HOST:PORT or unix://PATH", url)
 	}
 	ln, err := eng.Listen(network, address, h)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -20,10 +21,13 @@ import (
 // tlsConfig returns what the TLS servers use: the certificate of the files, or one
 // made for this run.
 func (s *serveCmd) tlsConfig(out io.Writer) (*tls.Config, error) {
-	if s.Cert != "" || s.Key != "" {
+	if (s.Cert == "") != (s.Key == "") {
+		return nil, errors.New("--cert and --key belong together: one of them is missing")
+	}
+	if s.Cert != "" {
 		pair, err := certfile.Load(s.Cert, s.Key, nil)
 		if err != nil {
-			return nil, fmt.Errorf("--cert %q --key %q: %w", s.Cert, s.Key, err)
+			return nil, fmt.Errorf("--cert and --key: %w", err)
 		}
 		return &tls.Config{GetCertificate: pair.GetCertificate}, nil
 	}
