@@ -22,7 +22,7 @@ const (
 // back from the kernel. So a handshake whose turn it is goes there, too, and takes its
 // place behind it. Beside 200 clients that do nothing but handshakes with an RSA
 // certificate, on one processor, an echo on an established connection took 60 ms
-// (the median) without either, and takes 1.5 ms: go -C bench run . compare --scenario
+// (the median) without either, and takes 1.6 ms: go -C bench run . compare --scenario
 // storm --a net-tls-rsa --b sluice-tls-rsa --conns 200.
 type pacer struct {
 	mu      sync.Mutex
