@@ -175,7 +175,10 @@ func (sv *service) opened(c sluice.Conn) {
 		sv.closeIdle(c)
 	}
 	sv.state(c, http.StateNew)
-	if state := c.TLS(); sv.secure && !speaksHTTP1(state) {
+	if !sv.secure {
+		return
+	}
+	if state := c.TLS(); !speaksHTTP1(state) {
 		s.logAt(slog.LevelInfo, "httpd: %s chose %q by ALPN, which is not served: offer it neither in NextProtos nor in what GetConfigForClient returns", c.RemoteAddr(), state.NegotiatedProtocol)
 		_ = c.Close()
 	}

@@ -167,6 +167,7 @@ func (l *Layer) Received(id driver.ID, p []byte, err error) {
 			l.shake(s, tls.Server)
 		}
 	case s.state == shaking:
+		l.events.Shaking()
 		l.arrive(s, p)
 	case s.state == established && s.flags&(notified|broken) == 0: // after that nothing counts
 		l.decrypt(s, p)
@@ -175,7 +176,6 @@ func (l *Layer) Received(id driver.ID, p []byte, err error) {
 
 // arrive passes on what is for the goroutine of the handshake.
 func (l *Layer) arrive(s *session, p []byte) {
-	l.events.Shaking()
 	if s.hs.Load().arrive(p) {
 		s.flags |= full
 		l.drv.Pause(s.id)
