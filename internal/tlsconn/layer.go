@@ -80,7 +80,7 @@ var tellNotLent sync.Once
 func New(drv driver.Driver, events Events, pool *buffer.Pool, gate *Gate, log *slog.Logger, post func(func())) *Layer {
 	if !lends() {
 		tellNotLent.Do(func() {
-			log.Warn("sluice: crypto/tls is not as expected; each TLS connection needs 4 KB more, and up to 20 KB more after large records", "go", runtime.Version())
+			log.Warn("sluice: crypto/tls is not as expected; each TLS connection needs 4 KB more, and 10 KB more after large records", "go", runtime.Version())
 		})
 	}
 	return &Layer{drv: drv, events: events, pool: pool, gate: gate, log: log, post: post}
