@@ -34,7 +34,7 @@ func (g *generator) connectAll() error {
 		err = errors.Join(err,
 			unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &timeout),
 			unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout),
-			unix.Connect(fd, g.server),
+			connect(fd, g.server),
 		)
 		if f, ok := g.talk.(*frames); ok && err == nil {
 			err = f.open(blocking(fd))
@@ -51,6 +51,13 @@ func (g *generator) connectAll() error {
 		}
 	}
 	return nil
+}
+
+// connect waits until fd is connected. A signal ends the waiting and not the
+// connecting, which the next call waits for.
+func connect(fd int, server unix.Sockaddr) error {
+	_, err := retry(func() (int, error) { return 0, unix.Connect(fd, server) })
+	return err
 }
 
 // blocking is a connection that is waited for.
