@@ -117,21 +117,21 @@ func (d *Decoder) header(p []byte) (n int, err error) {
 			n++
 		}
 		if d.headSize < 2 {
-			return n, nil
+			return n, d.check(d.head[:1])
 		}
 		size := headerSize(d.head[:])
 		k := copy(d.head[d.headSize:size], p[n:])
 		d.headSize += k
 		n += k
 		if whole = d.head[:size]; d.headSize < size {
-			return n, d.check(whole[0], whole[1]) // two bytes tell most of what can be wrong
+			return n, d.check(whole[:2]) // these tell most of what can be wrong
 		}
 		d.headSize = 0
 	} else {
 		n = headerSize(p)
 		whole = p[:n]
 	}
-	if err := d.check(whole[0], whole[1]); err != nil {
+	if err := d.check(whole[:2]); err != nil {
 		return n, err
 	}
 	d.frame, err = parseHeader(whole)
@@ -168,12 +168,14 @@ func (d *Decoder) verdict(op Opcode) verdict {
 	return verdicts[0][op]
 }
 
-// check tells what is wrong with the first two bytes of a header.
-func (d *Decoder) check(first, second byte) error {
+// check tells what is wrong with the first byte of a header, or the first two.
+func (d *Decoder) check(head []byte) error {
+	first := head[0]
 	if first&bitsRSV23 != 0 {
 		return errReservedBits
 	}
-	switch v := d.verdict(Opcode(first & 0x0f)); v {
+	v := d.verdict(Opcode(first & 0x0f))
+	switch v {
 	case reserved:
 		return errOpcode
 	case within:
@@ -191,11 +193,13 @@ func (d *Decoder) check(first, second byte) error {
 		if v == controls && first&bitFin == 0 {
 			return errControlFragment
 		}
-		if v == controls && second&^bitMasked > maxControl {
-			return errControlLong
-		}
 	}
-	switch masked := second&bitMasked != 0; {
+	if len(head) < 2 {
+		return nil
+	}
+	switch masked := head[1]&bitMasked != 0; {
+	case v == controls && head[1]&^bitMasked > maxControl:
+		return errControlLong
 	case d.role == FromClient && !masked:
 		return errNotMasked
 	case d.role == FromServer && masked:

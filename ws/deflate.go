@@ -3,6 +3,7 @@ package ws
 import (
 	"bytes"
 	"io"
+	"math"
 	"sync"
 
 	"github.com/klauspost/compress/flate"
@@ -16,9 +17,16 @@ const BestSpeed = flate.BestSpeed
 // 7.2.1).
 const tail = "\x00\x00\xff\xff"
 
-// ending is put behind a message to be inflated: the tail, and a last, empty
-// block, so that the decompressor ends there.
-const ending = tail + "\x01" + tail
+// A message to be inflated is followed by the tail and by a last, empty block, so
+// that the decompressor ends there and nowhere else.
+const lastBlock = "\x01" + tail
+
+// dictionaryMin is the length from which a message gains by the dictionary: the
+// fast compressors do not look into it for a shorter one, but go through it.
+const dictionaryMin = 128
+
+// fastMax is the highest level of the fast compressors.
+const fastMax = 6
 
 // compressor is a pooled flate.Writer that writes to a slice.
 type compressor struct {
@@ -37,9 +45,6 @@ var compressors [10 + maxBits]sync.Pool
 
 // borrow returns a compressor for a window and, if that is the largest, a level.
 func borrow(bits, level int) (c *compressor, pool *sync.Pool) {
-	if level < 1 || level > 9 {
-		level = BestSpeed
-	}
 	pool = &compressors[level]
 	if bits < maxBits {
 		pool = &compressors[10+bits]
@@ -72,9 +77,17 @@ type Deflater struct {
 // Append appends the payload of a compressed message (RFC 7692 7.2.1). With
 // Takeover the messages must be sent in the order of the calls.
 func (d *Deflater) Append(dst, message []byte) []byte {
-	c, pool := borrow(lesser(d.Side.Bits, 0), d.Level)
+	bits, level := lesser(d.Side.Bits, 0), d.Level
+	if level < 1 || level > 9 {
+		level = BestSpeed
+	}
+	dictionary, fast := d.seen, bits < maxBits || level <= fastMax
+	if fast && len(message) < dictionaryMin {
+		dictionary = nil
+	}
+	c, pool := borrow(bits, level)
 	c.out = dst
-	c.w.ResetDict(c, d.seen)
+	c.w.ResetDict(c, dictionary)
 	_, _ = c.w.Write(message) // neither fails, as c does not
 	_ = c.w.Flush()
 	dst, c.out = bytes.TrimSuffix(c.out, []byte(tail)), nil
@@ -130,10 +143,10 @@ type Inflater struct {
 
 // Append appends the message whose payload p is (RFC 7692 7.2.2). The error is
 // ErrCompressed or, if the message has more than limit bytes, ErrMessageLimit;
-// not many more than limit were written then. 0 means no limit.
+// one more than limit was written then. 0 means no limit.
 func (i *Inflater) Append(dst, p []byte, limit int64) ([]byte, error) {
 	d := decompressors.Get().(*decompressor)
-	d.in = append(append(d.in[:0], p...), ending...)
+	d.in = append(append(d.in[:0], p...), tail+lastBlock...)
 	d.from.Reset(d.in)
 	out, err := d.inflate(dst, i.seen, limit)
 	d.from.Reset(nil)
@@ -149,24 +162,32 @@ func (i *Inflater) Append(dst, p []byte, limit int64) ([]byte, error) {
 
 // inflate appends what d.from holds.
 func (d *decompressor) inflate(dst, window []byte, limit int64) ([]byte, error) {
+	if limit <= 0 {
+		limit = math.MaxInt64 - 1
+	}
 	begin := len(dst)
 	_ = d.r.(flate.Resetter).Reset(&d.from, window) // never fails
 	for streams := 1; ; {
+		size := len(dst) - begin
+		room := limit + 1 - int64(size)
 		if len(dst) == cap(dst) {
-			dst = append(dst, make([]byte, max(512, min(len(dst)-begin, 1<<20), 2*d.from.Len()))...)[:len(dst)]
+			more := min(int64(max(512, min(size, 1<<20), 2*d.from.Len())), room)
+			dst = append(dst, make([]byte, more)...)[:len(dst)]
 		}
-		n, err := d.r.Read(dst[len(dst):cap(dst)])
+		free := dst[len(dst):cap(dst)]
+		n, err := d.r.Read(free[:min(int64(len(free)), room)])
 		dst = dst[:len(dst)+n]
 		switch {
-		case limit > 0 && int64(len(dst)-begin) > limit:
+		case int64(n) == room:
 			return dst, ErrMessageLimit
+		case n > 0 && d.from.Len() < len(lastBlock): // it was not the tail that ended the message
+			return dst, ErrCompressed
 		case err == io.EOF && d.from.Len() == 0:
 			return dst, nil
 		case err == io.EOF && streams < maxStreams:
 			// The sender ended a stream and began another (RFC 7692 7.2.3.4).
 			streams++
-			window = slide(bytes.Clone(window), dst[begin:], 1<<maxBits)
-			_ = d.r.(flate.Resetter).Reset(&d.from, window)
+			_ = d.r.(flate.Resetter).Reset(&d.from, slide(bytes.Clone(window), dst[begin:], 1<<maxBits))
 		case err != nil:
 			return dst, ErrCompressed
 		}

@@ -33,7 +33,7 @@
 // # What is refused
 //
 // Everything that RFC 6455 and RFC 7692 tell an endpoint to fail a connection
-// for, as soon as the bytes that prove it are here:
+// for, at the first byte that is wrong, or of a length when its header is whole:
 //
 //	reserved bits and opcodes, lengths that are not the shortest        1002
 //	a mask where there must be none, none where there must be one       1002

@@ -48,9 +48,15 @@ func AcceptKey(key string) string {
 // whatever case.
 func HasToken(list, token string) bool {
 	for item := range strings.SplitSeq(list, ",") {
-		if strings.EqualFold(strings.Trim(item, " \t"), token) {
+		if isToken(strings.Trim(item, " \t"), token) {
 			return true
 		}
 	}
 	return false
+}
+
+// isToken reports whether s is token, in whatever case. Only ASCII has cases here:
+// what else folds into it is longer.
+func isToken(s, token string) bool {
+	return len(s) == len(token) && strings.EqualFold(s, token)
 }

@@ -58,10 +58,13 @@ func (p Params) Check() error {
 
 // Negotiate chooses among the offers of a client, the values of its
 // Sec-WebSocket-Extensions, and returns what both sides keep to, at most what
-// the server wants, and the value that tells the client. ok is false if there is
-// no offer that can be accepted; then nothing is answered and nothing compressed.
+// the server wants, and the value that tells the client. Only the client's window
+// may be larger: not every client can be told. ok is false if there is no offer
+// that can be accepted; then nothing is answered and nothing compressed.
 func Negotiate(offers string, want Params) (agreed Params, answer string, ok bool) {
-	for offer := range strings.SplitSeq(offers, ",") {
+	for more := true; more; {
+		var offer string
+		offer, offers, more = cut(offers, ',')
 		if o, valid := parseParams(offer); valid && o.bits[0] != bare {
 			agreed, answer = o.accept(want)
 			return agreed, answer, true
@@ -164,15 +167,15 @@ type offered struct {
 // is another extension, or if a parameter is unknown, repeated or malformed
 // (RFC 7692 7.1).
 func parseParams(element string) (o offered, valid bool) {
-	name, rest, more := strings.Cut(element, ";")
-	if !strings.EqualFold(strings.Trim(name, " \t"), Deflate) {
+	name, rest, more := cut(element, ';')
+	if !isToken(strings.Trim(name, " \t"), Deflate) {
 		return o, false
 	}
 	for more {
 		var param string
-		param, rest, more = strings.Cut(rest, ";")
+		param, rest, more = cut(rest, ';')
 		name, value, hasValue := strings.Cut(param, "=")
-		if !o.set(strings.Trim(name, " \t"), strings.Trim(value, " \t"), hasValue) {
+		if !o.set(strings.Trim(name, " \t"), unquote(strings.Trim(value, " \t")), hasValue) {
 			return o, false
 		}
 	}
@@ -182,28 +185,64 @@ func parseParams(element string) (o offered, valid bool) {
 // set takes a parameter and reports whether it is valid.
 func (o *offered) set(name, value string, hasValue bool) bool {
 	side := 0
-	switch name = strings.ToLower(name); name {
-	case clientNoTakeover, clientBits:
+	if isToken(name, clientNoTakeover) || isToken(name, clientBits) {
 		side = 1
 	}
-	switch name {
-	case serverNoTakeover, clientNoTakeover:
+	switch {
+	case isToken(name, serverNoTakeover), isToken(name, clientNoTakeover):
 		valid := !hasValue && !o.noTakeover[side]
 		o.noTakeover[side] = true
 		return valid
-	case serverBits, clientBits:
+	case isToken(name, serverBits), isToken(name, clientBits):
 		if o.bits[side] != 0 {
 			return false
 		}
 		if o.bits[side] = bare; !hasValue {
 			return true
 		}
-		if len(value) > 2 && value[0] == '"' && value[len(value)-1] == '"' { // the same as a token (RFC 6455 9.1)
-			value = value[1 : len(value)-1]
-		}
 		bits, err := strconv.Atoi(value)
 		o.bits[side] = bits
 		return err == nil && bits >= minBits && bits <= maxBits && value[0] >= '1' && value[0] <= '9'
 	}
 	return false
+}
+
+// cut cuts s at the first sep that is not in a quoted string.
+func cut(s string, sep byte) (before, after string, found bool) {
+	quoted := false
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '"':
+			quoted = !quoted
+		case c == '\\' && quoted:
+			i++
+		case c == sep && !quoted:
+			return s[:i], s[i+1:], true
+		}
+	}
+	return s, "", false
+}
+
+// unquote returns the token that a value is or quotes (RFC 6455 9.1), or "" if it
+// is malformed.
+func unquote(value string) string {
+	quoted, isQuoted := strings.CutPrefix(value, `"`)
+	if !isQuoted {
+		return value
+	}
+	token := make([]byte, 0, len(quoted))
+	for i := 0; i < len(quoted); i++ {
+		switch c := quoted[i]; {
+		case c == '"' && i == len(quoted)-1:
+			return string(token)
+		case c == '"':
+			return ""
+		case c == '\\':
+			if i++; i == len(quoted) {
+				return ""
+			}
+		}
+		token = append(token, quoted[i])
+	}
+	return ""
 }
