@@ -36,11 +36,13 @@ func (g *generator) connectAll() error {
 			unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout),
 			connect(fd, g.server),
 		)
-		if f, ok := g.talk.(*frames); ok && err == nil {
-			err = f.open(blocking(fd))
-		}
+		var c io.ReadWriter = blocking(fd)
 		if g.cfg.TLS && err == nil {
 			g.conns[i].tls, err = newSecure(fd)
+			c = opening{g.conns[i].tls}
+		}
+		if f, ok := g.talk.(*frames); ok && err == nil {
+			err = f.open(c)
 		}
 		err = errors.Join(err,
 			unix.SetNonblock(fd, true),

@@ -72,6 +72,11 @@ type generator struct {
 	// answered is called with the index of a connection whose exchange is
 	// complete, to give it something to do.
 	answered func(i int)
+	// took is called with what a read of connection i yielded; take, but for
+	// Broadcast.
+	took func(i, n int, err error)
+	// lost, if it is not nil, is called when connection i has failed.
+	lost func(i int)
 
 	waiting  int   // connections with an exchange under way
 	ending   bool  // true exactly when no new exchange is to begin
@@ -110,6 +115,7 @@ func newGenerator(cfg Config) (*generator, error) {
 		events: make([]unix.EpollEvent, 256),
 	}
 	talk.giveBack()
+	g.took = g.take
 	g.reply = talk.owed(g.size)
 	for i := range g.conns {
 		g.conns[i].fd = -1
@@ -210,7 +216,7 @@ func (g *generator) receive(i int) {
 	c := &g.conns[i]
 	if c.tls == nil {
 		n, err := unix.Read(c.fd, g.in)
-		g.take(i, n, err)
+		g.took(i, n, err)
 		return
 	}
 	c.tls.wire.drained = false
@@ -223,7 +229,7 @@ func (g *generator) receive(i int) {
 		case err == errDry:
 			err = unix.EAGAIN
 		}
-		g.take(i, n, err)
+		g.took(i, n, err)
 		more = more && c.fd >= 0
 	}
 }
@@ -273,8 +279,12 @@ func (g *generator) fail(i int, err error) {
 	g.count(err)
 	c := &g.conns[i]
 	g.settle(c)
-	if c.fd >= 0 {
-		unix.Close(c.fd)
+	if c.fd < 0 {
+		return
 	}
+	unix.Close(c.fd)
 	c.fd = -1
+	if g.lost != nil {
+		g.lost(i)
+	}
 }

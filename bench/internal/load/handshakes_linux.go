@@ -26,7 +26,7 @@ func Handshakes(cfg Config, ready func() error) (Result, error) {
 	if _, err := cfg.check(); err != nil {
 		return Result{}, err
 	}
-	if !cfg.TLS || cfg.HTTP != nil {
+	if !cfg.TLS || cfg.HTTP != nil || cfg.WebSocket {
 		return Result{}, errNotSecure
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(crowdGC))
@@ -70,7 +70,7 @@ func Storm(cfg Config, ready func() error) (Result, error) {
 	if _, err := cfg.check(); err != nil {
 		return Result{}, err
 	}
-	if !cfg.TLS || cfg.HTTP != nil {
+	if !cfg.TLS || cfg.HTTP != nil || cfg.WebSocket {
 		return Result{}, errNotSecure
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(crowdGC))

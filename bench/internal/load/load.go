@@ -4,7 +4,8 @@
 // of it was right. Nothing is allocated per message. Several processes may
 // share the work: Split divides it, Merge puts their results together. The
 // exceptions are GRPC, which leaves the connections to grpc-go's own client, and
-// Handshakes: they have a goroutine for each connection.
+// Handshakes: they have a goroutine for each connection; and Broadcast, in which
+// one connection sends to all.
 package load
 
 import (
@@ -21,6 +22,7 @@ const (
 	minSize     = headerSize // bytes
 	maxSize     = 16 << 20   // bytes
 	maxPipeline = 1000       // requests
+	maxWindow   = 100        // broadcasts: fewer than what servers keep for a connection
 	maxConns    = 2_000_000  // connections of all client processes together
 	maxTime     = time.Hour  // of the warm-up and of the measured time, each
 	// spareFiles is what the process needs besides its connections.
@@ -36,6 +38,7 @@ type Config struct {
 	First     int           // how many connections other client processes have before this one's
 	Size      int           // bytes of a message to a server that sends it back
 	WebSocket bool          // true exactly when such a server speaks WebSocket, on path /
+	Window    int           // how many messages Broadcast has under way to all connections; 0 for other loads
 	TLS       bool          // true exactly when the server speaks all that over TLS
 	Resume    bool          // true exactly when Handshakes resumes sessions
 	HTTP      *HTTP         // what to ask an HTTP server for; nil for one that sends messages back
@@ -51,8 +54,12 @@ type HTTP struct {
 }
 
 // Split returns the configs of several client processes that do together what
-// cfg says.
+// cfg says. Of Broadcast there is one: when the next message is due is known by
+// who has all connections.
 func (cfg Config) Split(processes int) []Config {
+	if cfg.Window > 0 {
+		processes = 1
+	}
 	processes = max(1, min(processes, cfg.Conns))
 	parts := make([]Config, processes)
 	for i := range parts {
@@ -70,8 +77,11 @@ func (cfg Config) Check() error {
 	if cfg.HTTP == nil && (cfg.Size < minSize || cfg.Size > maxSize) {
 		return fmt.Errorf("message size %d, want %d to %d", cfg.Size, minSize, maxSize)
 	}
-	if cfg.WebSocket && (cfg.HTTP != nil || cfg.TLS) {
-		return errors.New("WebSocket and HTTP or TLS at the same time")
+	if cfg.WebSocket && cfg.HTTP != nil {
+		return errors.New("WebSocket and HTTP at the same time")
+	}
+	if cfg.Window < 0 || cfg.Window > maxWindow {
+		return fmt.Errorf("%d broadcasts at a time, want 1 to %d", cfg.Window, maxWindow)
 	}
 	if cfg.HTTP != nil && (cfg.HTTP.Pipeline < 1 || cfg.HTTP.Pipeline > maxPipeline) {
 		return fmt.Errorf("%d requests at a time, want 1 to %d", cfg.HTTP.Pipeline, maxPipeline)

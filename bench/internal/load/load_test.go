@@ -248,6 +248,8 @@ func TestConfigsThatCannotBeFollowedAreRefused(t *testing.T) {
 		"an IPv6 address":  func(c *Config) { c.Addr = "[::1]:80" },
 		"no request":       func(c *Config) { c.HTTP = &HTTP{} },
 		"two protocols":    func(c *Config) { c.HTTP, c.WebSocket = &HTTP{Pipeline: 1}, true },
+		"too many rounds":  func(c *Config) { c.Window = maxWindow + 1 },
+		"negative rounds":  func(c *Config) { c.Window = -1 },
 		"too many of them": func(c *Config) { c.HTTP = &HTTP{Pipeline: maxPipeline + 1} },
 	}
 	for name, spoil := range bad {

@@ -63,6 +63,22 @@ func newSecure(fd int) (*secure, error) {
 	return s, nil
 }
 
+// opening is a secure whose socket blocks, so that a Read waits.
+type opening struct{ *secure }
+
+func (o opening) Read(p []byte) (int, error) {
+	for end := time.Now().Add(connectTimeout); ; {
+		o.wire.drained = false
+		n, err := o.secure.Read(p)
+		if n > 0 || err != errDry { // errDry, too, after what is no data, such as a session ticket
+			return n, err
+		}
+		if time.Now().After(end) {
+			return 0, os.ErrDeadlineExceeded
+		}
+	}
+}
+
 // wire is the socket under a secure.
 type wire struct {
 	fd      int

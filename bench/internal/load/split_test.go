@@ -28,6 +28,13 @@ func TestSplitGivesEveryConnectionToOneProcess(t *testing.T) {
 	}
 }
 
+func TestABroadcastIsNotSplit(t *testing.T) {
+	cfg := Config{Conns: 100, Window: 1}
+	if parts := cfg.Split(4); len(parts) != 1 || parts[0].Conns != cfg.Conns {
+		t.Errorf("%+v", parts)
+	}
+}
+
 func TestNoSourceHasMoreConnectionsThanPorts(t *testing.T) {
 	for _, processes := range []int{1, 3, 4} {
 		from := map[int]int{}

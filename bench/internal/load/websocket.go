@@ -28,20 +28,25 @@ const (
 
 // frames is the dialogue with a WebSocket server: a masked binary frame for
 // each message, and the same message in an unmasked frame back. The server is
-// to send no other frame, a ping included.
+// to send no other frame, a ping included, but for its greeting.
 type frames struct {
 	*messages   // as they are sent
 	answers     *messages
+	greeting    []byte // what follows the answer to upgrade
 	upgraded    []byte // the last answer to upgrade that was right
 	upgradeRead [maxUpgraded]byte
 }
 
 func newFrames(cfg Config) *frames {
 	mask := binary.LittleEndian.AppendUint32(nil, maskKey)
-	return &frames{
+	f := &frames{
 		messages: newFramed(cfg, append(frameHeader(0x80, cfg.Size), mask...), maskKey),
 		answers:  newFramed(cfg, frameHeader(0, cfg.Size), 0),
 	}
+	if cfg.Window > 0 {
+		f.greeting = frameHeader(0, 0) // an empty message: the connection is in the room
+	}
+	return f
 }
 
 // frameHeader returns the beginning of a frame that is a whole binary message
@@ -71,8 +76,8 @@ func (f *frames) open(c io.ReadWriter) error {
 	if _, err := io.WriteString(c, upgrade); err != nil {
 		return err
 	}
-	got := f.upgradeRead[:0]
-	for !bytes.Contains(got, []byte("\r\n\r\n")) {
+	got, head := f.upgradeRead[:0], 0
+	for head == 0 || len(got) < head+len(f.greeting) {
 		if len(got) == maxUpgraded {
 			return errors.New("the answer to the handshake is too long")
 		}
@@ -81,21 +86,31 @@ func (f *frames) open(c io.ReadWriter) error {
 			return fmt.Errorf("no answer to the handshake: %w", err)
 		}
 		got = got[:len(got)+n]
+		if i := bytes.Index(got, endOfHead); i >= 0 {
+			head = i + len(endOfHead)
+		}
 	}
-	if bytes.Equal(got, f.upgraded) {
+	if !bytes.Equal(got[head:], f.greeting) {
+		return errGreeting
+	}
+	if bytes.Equal(got[:head], f.upgraded) {
 		return nil
 	}
-	if err := checkUpgraded(got); err != nil {
+	if err := checkUpgraded(got[:head]); err != nil {
 		return err
 	}
-	f.upgraded = bytes.Clone(got)
+	f.upgraded = bytes.Clone(got[:head])
 	return nil
 }
 
+var (
+	endOfHead   = []byte("\r\n\r\n")
+	errGreeting = errors.New("what follows the handshake is not what is to follow it")
+)
+
 // checkUpgraded returns why got is not the right answer to upgrade.
 func checkUpgraded(got []byte) error {
-	in := bufio.NewReader(bytes.NewReader(got))
-	r, err := http.ReadResponse(in, nil)
+	r, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(got)), nil)
 	if err != nil {
 		return err
 	}
@@ -109,8 +124,6 @@ func checkUpgraded(got []byte) error {
 		return errors.New("the server accepts another handshake")
 	case h.Get("Sec-WebSocket-Extensions") != "" || h.Get("Sec-WebSocket-Protocol") != "":
 		return errors.New("the server chose what was not offered")
-	case in.Buffered() > 0:
-		return errSurplus
 	}
 	return nil
 }

@@ -26,8 +26,14 @@ func shortWebSocket(addr string) Config {
 // messages and notes how many it got and whether there was another message.
 func startRight(t *testing.T, got *atomic.Int64, others *atomic.Bool) string {
 	t.Helper()
+	return startRightOn(t, (*httptest.Server).Start, got, others)
+}
+
+// startRightOn is startRight with start, which may be that of TLS.
+func startRightOn(t *testing.T, start func(*httptest.Server), got *atomic.Int64, others *atomic.Bool) string {
+	t.Helper()
 	var upgrader websocket.Upgrader
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, err := upgrader.Upgrade(w, r, nil)
 		if err != nil {
 			t.Error(err)
@@ -48,6 +54,7 @@ func startRight(t *testing.T, got *atomic.Int64, others *atomic.Bool) string {
 			}
 		}
 	}))
+	start(s)
 	t.Cleanup(s.Close)
 	return s.Listener.Addr().String()
 }
@@ -72,16 +79,37 @@ func TestWebSocketMessagesComeBackFromARightServer(t *testing.T) {
 }
 
 func TestWebSocketConnectionsAreHeldOpen(t *testing.T) {
+	for _, secure := range []bool{false, true} {
+		var got atomic.Int64
+		var others atomic.Bool
+		start := (*httptest.Server).Start
+		if secure {
+			start = (*httptest.Server).StartTLS
+		}
+		cfg := shortWebSocket(startRightOn(t, start, &got, &others))
+		cfg.TLS = secure
+		r, release, err := Hold(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer release()
+		if r.Requests != int64(cfg.Conns) || got.Load() != r.Requests || r.Errors != 0 {
+			t.Errorf("TLS %v: %d requests over %d connections, the server got %d, %d errors (%s)", secure, r.Requests, cfg.Conns, got.Load(), r.Errors, r.FirstError)
+		}
+	}
+}
+
+func TestWebSocketMessagesComeBackOverTLS(t *testing.T) {
 	var got atomic.Int64
 	var others atomic.Bool
-	cfg := shortWebSocket(startRight(t, &got, &others))
-	r, release, err := Hold(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer release()
-	if r.Requests != int64(cfg.Conns) || got.Load() != r.Requests || r.Errors != 0 {
-		t.Errorf("%d requests over %d connections, the server got %d, %d errors (%s)", r.Requests, cfg.Conns, got.Load(), r.Errors, r.FirstError)
+	cfg := shortWebSocket(startRightOn(t, (*httptest.Server).StartTLS, &got, &others))
+	cfg.TLS = true
+	for _, size := range []int{minSize, 1024, 1 << 16} {
+		cfg.Size = size
+		r, err := Loop(cfg, atOnce)
+		if err != nil || r.Requests == 0 || r.Errors != 0 || others.Load() {
+			t.Errorf("%d bytes: %v, %d requests, %d errors (%s)", size, err, r.Requests, r.Errors, r.FirstError)
+		}
 	}
 }
 
@@ -180,8 +208,12 @@ func TestWrongHandshakesAreRefused(t *testing.T) {
 			t.Errorf("%s: no error, %+v", name, r)
 		}
 	}
-	if _, err := Churn(shortWebSocket("127.0.0.1:1"), atOnce); err == nil {
-		t.Error("churn over WebSocket: no error")
+	secure := shortWebSocket("127.0.0.1:1")
+	secure.TLS = true
+	for name, run := range map[string]func(Config, func() error) (Result, error){"churn": Churn, "handshakes": Handshakes, "storm": Storm} {
+		if _, err := run(secure, atOnce); err == nil || !strings.Contains(err.Error(), "handshakes") {
+			t.Errorf("%s over WebSocket: %v", name, err)
+		}
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 
 // All holds all servers in the order of reports. What it says of buffers and
 // of TCP_NODELAY is from the sources of the versions in go.mod.
-var All = slices.Concat(echoReferences, echoPeers, sluiceEchoes, sluiceDrivers(), httpServers, tlsServers, otherServers)
+var All = slices.Concat(echoReferences, echoPeers, sluiceEchoes, sluiceDrivers(), httpServers, tlsServers, webSocketServers, otherServers)
 
 // Modules that several servers show.
 const (
@@ -177,16 +177,6 @@ var tlsServers = []Server{
 }
 
 var otherServers = []Server{
-	{
-		Name: "gws", Protocol: WebSocket, Module: "github.com/lxzan/gws", Serve: gwsEcho,
-		About: "Upgrader behind net/http, ReadLoop in a goroutine of its own as in its example; read buffer of 4 KiB per connection by default, " +
-			"no compression; TCP_NODELAY, which package net sets.",
-	},
-	{
-		Name: "gorilla", Protocol: WebSocket, Module: "github.com/gorilla/websocket", Serve: gorillaEcho,
-		About: "Upgrader behind net/http, ReadMessage and WriteMessage as in its example; net/http's buffers of 4 KiB per connection by default, " +
-			"no compression; TCP_NODELAY, which package net sets.",
-	},
 	{
 		Name: "grpcgo", Protocol: GRPC, Module: "google.golang.org/grpc", Serve: grpcGoEcho,
 		About: "A codec that takes a message's bytes as they are and without a copy; NumStreamWorkers, one for each processor; " +

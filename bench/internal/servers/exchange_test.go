@@ -188,24 +188,86 @@ func TestNginxIsNotMeasuredOnSeveralCores(t *testing.T) {
 	}
 }
 
+// dialWebSocket is dialTo with the handshake made.
+func dialWebSocket(t *testing.T, s Server, addr string) *websocket.Conn {
+	t.Helper()
+	c, _, err := websocket.NewClient(dialTo(t, s, addr), &url.URL{Scheme: "ws", Host: addr, Path: "/"}, nil, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// receive wants the next message of c.
+func receive(t *testing.T, c *websocket.Conn, want []byte) {
+	t.Helper()
+	kind, got, err := c.ReadMessage()
+	if err != nil || kind != websocket.BinaryMessage || !bytes.Equal(got, want) {
+		t.Fatalf("%d bytes: kind %d, %v, or other bytes came", len(want), kind, err)
+	}
+}
+
 func TestWebSocketServersSendMessagesBack(t *testing.T) {
 	each(t, func(t *testing.T, s Server) {
 		_, addr := start(t, s)
-		c, _, err := websocket.NewClient(dial(t, addr), &url.URL{Scheme: "ws", Host: addr, Path: "/"}, nil, 0, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := dialWebSocket(t, s, addr)
 		for _, size := range sizes {
 			want := message(size)
 			if err := c.WriteMessage(websocket.BinaryMessage, want); err != nil {
 				t.Fatal(err)
 			}
-			kind, got, err := c.ReadMessage()
-			if err != nil || kind != websocket.BinaryMessage || !bytes.Equal(got, want) {
-				t.Fatalf("%d bytes: kind %d, %v, or other bytes came back", size, kind, err)
-			}
+			receive(t, c, want)
 		}
-	}, WebSocket)
+	}, WebSocket, WSS)
+}
+
+// On all cores, so that the members of a room are on several loops where there
+// are several cores.
+func TestBroadcastServersSendMessagesToAll(t *testing.T) {
+	each(t, func(t *testing.T, s Server) {
+		_, addr := startOn(t, s, cores(t))
+		var all []*websocket.Conn
+		enter := func() {
+			c := dialWebSocket(t, s, addr)
+			receive(t, c, nil)
+			all = append(all, c)
+		}
+		for range 8 {
+			enter()
+		}
+		const underWay = 8
+		for i, size := range sizes {
+			var messages [underWay][]byte
+			for j := range messages {
+				messages[j] = message(size)
+				if err := all[i%len(all)].WriteMessage(websocket.BinaryMessage, messages[j]); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, c := range all {
+				for _, want := range messages {
+					receive(t, c, want)
+				}
+			}
+			all[0].Close()
+			all = all[1:]
+			enter()
+		}
+	}, Broadcast)
+}
+
+func TestRoomsHoldWhoeverHasJoinedAndNotLeft(t *testing.T) {
+	var r room[int]
+	for i := range 5 {
+		r.join(i)
+	}
+	before := r.members()
+	r.leave(3)
+	r.leave(7)
+	r.join(9)
+	if got := slices.Sorted(slices.Values(r.members())); !slices.Equal(got, []int{0, 1, 2, 4, 9}) || len(before) != 5 {
+		t.Errorf("%v, before them %v", got, before)
+	}
 }
 
 func TestGRPCServersSendMessagesBack(t *testing.T) {

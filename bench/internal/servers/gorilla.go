@@ -6,9 +6,9 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-func gorillaEcho(addr string) error {
+func gorillaEcho() http.HandlerFunc {
 	var upgrader websocket.Upgrader
-	return http.ListenAndServe(addr, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return func(w http.ResponseWriter, r *http.Request) {
 		c, err := upgrader.Upgrade(w, r, nil)
 		if err != nil {
 			return // it has answered
@@ -23,5 +23,71 @@ func gorillaEcho(addr string) error {
 				return
 			}
 		}
-	}))
+	}
+}
+
+// gorillaQueue is how many messages wait for a connection before it is given
+// up, as in the library's chat example.
+const gorillaQueue = 256
+
+// gorillaMember is a connection in a room.
+type gorillaMember struct {
+	conn *websocket.Conn
+	send chan *websocket.PreparedMessage
+	done chan struct{} // closed when it has left
+}
+
+func (m *gorillaMember) write() {
+	for {
+		select {
+		case message := <-m.send:
+			if err := m.conn.WritePreparedMessage(message); err != nil {
+				m.conn.Close() // which ends the reading
+			}
+		case <-m.done:
+			return
+		}
+	}
+}
+
+// read sends every message to all.
+func (m *gorillaMember) read(all *room[*gorillaMember]) {
+	defer close(m.done)
+	defer m.conn.Close()
+	defer all.leave(m)
+	for {
+		kind, message, err := m.conn.ReadMessage()
+		if err != nil {
+			return
+		}
+		prepared, err := websocket.NewPreparedMessage(kind, message)
+		if err != nil {
+			return
+		}
+		for _, to := range all.members() {
+			select {
+			case to.send <- prepared:
+			default:
+				to.conn.Close()
+			}
+		}
+	}
+}
+
+func gorillaBroadcast() http.HandlerFunc {
+	var upgrader websocket.Upgrader
+	var all room[*gorillaMember]
+	return func(w http.ResponseWriter, r *http.Request) {
+		c, err := upgrader.Upgrade(w, r, nil)
+		if err != nil {
+			return // it has answered
+		}
+		m := &gorillaMember{c, make(chan *websocket.PreparedMessage, gorillaQueue), make(chan struct{})}
+		all.join(m)
+		if err := c.WriteMessage(websocket.BinaryMessage, nil); err != nil {
+			c.Close()
+		}
+		go m.write()
+		go m.read(&all) // both so that what net/http has of the connection can go, as in the chat example
+	}
 }

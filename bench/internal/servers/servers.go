@@ -17,9 +17,16 @@ const (
 	Echo      Protocol = "echo"      // sends every byte back
 	HTTP      Protocol = "http"      // answers PlainPath and WorkPath
 	WebSocket Protocol = "websocket" // sends every binary message back, whatever the path
-	TLS       Protocol = "tls"       // Echo over TLS
-	HTTPS     Protocol = "https"     // HTTP over TLS
-	GRPC      Protocol = "grpc"      // sends every message of the unary method /bench.Echo/Echo back
+	WSS       Protocol = "wss"       // WebSocket over TLS
+
+	// Broadcast has all WebSocket connections, whatever the path, in one room.
+	// Every one gets an empty binary message as soon as it is in it, so that a
+	// client knows, and every binary message goes to all, its sender included.
+	Broadcast Protocol = "broadcast"
+
+	TLS   Protocol = "tls"   // Echo over TLS
+	HTTPS Protocol = "https" // HTTP over TLS
+	GRPC  Protocol = "grpc"  // sends every message of the unary method /bench.Echo/Echo back
 )
 
 // Server is a server and all that a measurement has to know of it.
@@ -56,7 +63,7 @@ type Server struct {
 }
 
 // Secure tells whether p is spoken over TLS.
-func (p Protocol) Secure() bool { return p == TLS || p == HTTPS }
+func (p Protocol) Secure() bool { return p == TLS || p == HTTPS || p == WSS }
 
 // The servers that others are compared with.
 const (
