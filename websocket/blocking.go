@@ -1,0 +1,221 @@
+package websocket
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+)
+
+// unreadMax is how many bytes of messages may wait for Blocking.Read before reading
+// from the connection pauses.
+const unreadMax = 64 << 10
+
+// Blocking is a connection for code that waits for messages, in a goroutine of its
+// own or in an offloaded job. It must not be used in a callback. Several goroutines
+// may read, and several write; each message goes to one of them.
+type Blocking struct {
+	c *Conn
+
+	mu     sync.Mutex
+	change sync.Cond
+	parts  []part // that nobody has read
+	bytes  int    // of them
+	held   bool   // true exactly when reading is paused because of them
+	reader *messageReader
+	err    error // why nothing more will come
+}
+
+// part is a part of a message that waits to be read.
+type part struct {
+	op          Opcode
+	data        []byte
+	first, last bool
+}
+
+// Blocking turns c into one that is read by waiting: OnMessage, OnPart, OnPing and
+// OnPong are not called any more, and pings are still answered. OnClose is still
+// called. It is best called in OnOpen, or before a message can have come.
+func (c *Conn) Blocking() *Blocking {
+	b := &Blocking{c: c}
+	b.change.L = &b.mu
+	if !c.view.CompareAndSwap(nil, b) {
+		return c.view.Load()
+	}
+	c.mu.Lock()
+	ended, cause := c.is(isEnded), c.cause
+	c.mu.Unlock()
+	if ended {
+		b.fail(cause)
+	}
+	return b
+}
+
+// full reports whether nothing is read because nobody has read what came. b may be nil.
+func (b *Blocking) full() bool {
+	if b == nil {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.held
+}
+
+// push takes a part. Loop only.
+func (b *Blocking) push(op Opcode, data []byte, first, last bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.parts = append(b.parts, part{op, append([]byte(nil), data...), first, last})
+	b.bytes += len(data)
+	if b.bytes > unreadMax && !b.held {
+		b.held = true
+		_ = b.c.PauseRead()
+	}
+	b.change.Broadcast()
+}
+
+// fail notes why nothing more will come. b may be nil.
+func (b *Blocking) fail(err error) {
+	if b == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err == nil {
+		err = ErrClosed
+	}
+	b.err = err
+	b.change.Broadcast()
+}
+
+// take waits for the next part and removes it, with mu held.
+func (b *Blocking) take(ctx context.Context) (part, error) {
+	stop := context.AfterFunc(ctx, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.change.Broadcast()
+	})
+	defer stop()
+	for len(b.parts) == 0 {
+		switch {
+		case ctx.Err() != nil:
+			return part{}, context.Cause(ctx)
+		case b.err != nil:
+			return part{}, b.err
+		}
+		b.change.Wait()
+	}
+	p := b.parts[0]
+	b.parts[0] = part{}
+	if b.parts = b.parts[1:]; len(b.parts) == 0 {
+		b.parts = nil
+	}
+	b.bytes -= len(p.data)
+	if b.held && b.bytes <= unreadMax/2 {
+		b.held = false
+		_ = b.c.ResumeRead()
+	}
+	return p, nil
+}
+
+// Read waits for the next message and returns it. The error is that of ctx, or what
+// OnClose is given, ErrClosed in place of nil. A message of which a part has been read
+// when ctx ends is lost.
+func (b *Blocking) Read(ctx context.Context) (Opcode, []byte, error) {
+	op, r, err := b.Reader(ctx)
+	if err != nil {
+		return op, nil, err
+	}
+	data, err := io.ReadAll(r)
+	return op, data, err
+}
+
+// Reader waits for the next message and returns its kind and a reader of its bytes,
+// which waits for them as they come, until ctx ends. Then what is left of the message
+// before, if its reader has not read it to its end, is skipped.
+func (b *Blocking) Reader(ctx context.Context) (Opcode, io.Reader, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.reader != nil {
+		b.reader.left = true
+		b.reader = nil
+	}
+	for {
+		p, err := b.take(ctx)
+		if err != nil {
+			return 0, nil, err
+		}
+		if !p.first {
+			continue // of a message that nobody wanted to read to its end
+		}
+		r := &messageReader{b: b, ctx: ctx, rest: p.data, last: p.last}
+		if !p.last {
+			b.reader = r
+		}
+		return p.op, r, nil
+	}
+}
+
+// messageReader reads a message.
+type messageReader struct {
+	b    *Blocking
+	ctx  context.Context
+	rest []byte
+	last bool // true exactly when nothing of the message follows rest
+	left bool // true exactly when another message is being read
+}
+
+var errLeft = errors.New("websocket: the next message is being read")
+
+// Read returns bytes of the message, and io.EOF at its end.
+func (r *messageReader) Read(p []byte) (int, error) {
+	b := r.b
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for len(r.rest) == 0 {
+		switch {
+		case r.last:
+			return 0, io.EOF
+		case r.left:
+			return 0, errLeft
+		}
+		next, err := b.take(r.ctx)
+		if err != nil {
+			return 0, err
+		}
+		if r.rest, r.last = next.data, next.last; r.last {
+			b.reader = nil
+		}
+	}
+	n := copy(p, r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
+}
+
+// Write sends a message, and waits while the connection is above its high-water mark.
+// The error is that of ctx, with nothing sent, or one of Conn.WriteMessage.
+func (b *Blocking) Write(ctx context.Context, op Opcode, data []byte) error {
+	c := b.c
+	stop := context.AfterFunc(ctx, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.out.wake()
+	})
+	defer stop()
+	c.mu.Lock()
+	c.waitFor(func() bool { return ctx.Err() != nil || !c.conn.AboveHighWater() && !c.out.busy() })
+	c.mu.Unlock()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return c.WriteMessage(op, data)
+}
+
+// Writer begins a message that is written in parts, as Conn.Writer does.
+func (b *Blocking) Writer(op Opcode) (*Writer, error) { return b.c.Writer(op) }
+
+// Conn returns the connection.
+func (b *Blocking) Conn() *Conn { return b.c }
+
+// Close closes the connection, as Conn.Close does.
+func (b *Blocking) Close(status Status, reason string) error { return b.c.Close(status, reason) }

@@ -1,0 +1,198 @@
+package websocket
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluice-go/sluice"
+	"github.com/sluice-go/sluice/ws"
+)
+
+// Conn is a WebSocket connection. Every method may be called from any goroutine
+// at any time; none blocks, and no callback runs inside one. When OnClose has
+// returned, none has any effect.
+type Conn struct {
+	conn sluice.Conn
+	of   *service
+	view atomic.Pointer[Blocking] // nil unless there is one
+	bits atomic.Uint32            // facts
+
+	// What the handshake agreed on.
+	window   uint8        // bits of the window for what is sent, if facts has isDeflated
+	protocol uint8        // its number in of.protocols from 1, 0 means none
+	comp     *compression // nil unless messages refer to those before
+
+	// Loop only.
+	stuck int32     // bytes that waited when a ping was due and could not be sent
+	rx    *receiver // of a message or frame that has come in part, otherwise nil
+	joins []join    // the groups that it is in
+
+	mu    sync.Mutex
+	ctx   any
+	cause error // why it ended, if this package knows; see also isAnswered
+	out   *outbound
+}
+
+// compression is what a connection has on which messages refer to those before:
+// the Deflater belongs to those who hold Conn.mu, the Inflater to the loop.
+type compression struct {
+	deflater ws.Deflater
+	inflater ws.Inflater
+	inward   bool // true exactly when the Inflater is used
+}
+
+// Facts about a connection, in Conn.bits.
+const (
+	isOpened   uint32 = 1 << iota // OnOpen was called
+	isClosing                     // a Close frame was queued, or none can be: nothing more is written
+	isAnswered                    // both sides have sent a Close frame
+	isDeaf                        // what comes is thrown away
+	isPaused                      // PauseRead
+	isPinged                      // a ping was sent, or due, and nothing has come since
+	isEnded                       // OnClose was called
+	isAtEOF                       // the peer's end has come and waits for what is unread
+	isDeflated                    // permessage-deflate was agreed on
+	outTakes                      // messages that are sent may refer to those before
+	isPlain                       // messages are not compressed any more
+)
+
+func (c *Conn) is(facts uint32) bool { return c.bits.Load()&facts != 0 }
+func (c *Conn) note(facts uint32)    { c.bits.Or(facts) }
+
+// setParams notes what was agreed on about compression. It comes before the
+// connection is used.
+func (c *Conn) setParams(p ws.Params) {
+	out, in := p.Server, p.Client
+	if c.of.client {
+		out, in = in, out
+	}
+	c.note(isDeflated)
+	c.window = uint8(out.Bits)
+	if out.Takeover {
+		c.note(outTakes)
+	}
+	if out.Takeover || in.Takeover {
+		c.comp = &compression{
+			deflater: ws.Deflater{Side: out, Level: c.of.compression.Level},
+			inflater: ws.Inflater{Side: in},
+			inward:   in.Takeover,
+		}
+	}
+}
+
+// bind says which connection c is about, before anybody else knows of c or once
+// more when the loop begins to serve it.
+func (c *Conn) bind(conn sluice.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conn == (sluice.Conn{}) {
+		c.conn = conn
+	}
+}
+
+// Transport returns the connection beneath, for its addresses, timers, Execute and
+// statistics. Neither must it be read or written, nor its Context be set.
+func (c *Conn) Transport() sluice.Conn { return c.conn }
+
+// RemoteAddr returns the peer's address, as sluice.Conn.RemoteAddr does.
+func (c *Conn) RemoteAddr() net.Addr { return c.conn.RemoteAddr() }
+
+// LocalAddr returns this side's address, as sluice.Conn.LocalAddr does.
+func (c *Conn) LocalAddr() net.Addr { return c.conn.LocalAddr() }
+
+// TLS returns what TLS agreed on, nil without it or when the connection has ended.
+func (c *Conn) TLS() *tls.ConnectionState { return c.conn.TLS() }
+
+// Subprotocol returns the subprotocol that was agreed on, "" if there is none.
+func (c *Conn) Subprotocol() string {
+	if c.protocol == 0 {
+		return ""
+	}
+	return c.of.protocols[c.protocol-1]
+}
+
+// Compressed reports whether compression was agreed on.
+func (c *Conn) Compressed() bool { return c.is(isDeflated) }
+
+// SetContext attaches v to the connection, for Context to return.
+func (c *Conn) SetContext(v any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ctx = v
+}
+
+// Context returns what SetContext, Server.Accept or Server.Upgrade attached, nil if
+// nothing was. It works for ever.
+func (c *Conn) Context() any {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ctx
+}
+
+// IsOpen reports whether the connection has not begun to close: neither side has
+// sent a Close frame.
+func (c *Conn) IsOpen() bool { return !c.is(isClosing) && c.conn.IsOpen() }
+
+// Offload runs fn, which may block, on a goroutine of the engine's pool, in the
+// order of the calls, as sluice.Conn.Offload does.
+func (c *Conn) Offload(fn func(c *Conn)) error {
+	if fn == nil {
+		return c.conn.Offload(nil)
+	}
+	return c.conn.Offload(func(sluice.Conn) { fn(c) })
+}
+
+// AfterFunc has the loop call fn when d has passed, as sluice.Conn.AfterFunc does.
+func (c *Conn) AfterFunc(d time.Duration, fn func(c *Conn)) (*sluice.Timer, error) {
+	if fn == nil {
+		return c.conn.AfterFunc(d, nil)
+	}
+	return c.conn.AfterFunc(d, func(sluice.Conn) { fn(c) })
+}
+
+// PauseRead stops OnMessage after the message that is being handled; what comes
+// waits, in the kernel for the most part, and pings wait with it. Called outside the
+// callbacks, it takes effect with the loop's next pass.
+func (c *Conn) PauseRead() error {
+	c.note(isPaused)
+	return c.conn.PauseRead()
+}
+
+// ResumeRead ends PauseRead.
+func (c *Conn) ResumeRead() error {
+	c.bits.And(^isPaused)
+	if err := c.conn.ResumeRead(); err != nil {
+		return err
+	}
+	return c.conn.Wake() // for what waits unread
+}
+
+// Close closes the connection in order: what was written before is sent, then a
+// Close frame with the status and the reason, of which 123 bytes are sent at most;
+// OnMessage is not called any more. When the peer has answered, or after
+// CloseTimeout, the connection ends and OnClose is called. It returns ErrClosed if
+// a Close frame was sent before, and an error if the status may not be sent;
+// NoStatus sends none.
+func (c *Conn) Close(status Status, reason string) error {
+	if status != NoStatus && !status.Sendable() {
+		return fmt.Errorf("websocket: the status %d must not be sent (RFC 6455 7.4); applications have 4000 to 4999", status)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.is(isClosing) {
+		return ErrClosed
+	}
+	if err := c.conn.SetReadDeadline(time.Now().Add(c.of.closeTimeout)); err != nil {
+		return err
+	}
+	c.writeClose(status, reason)
+	return nil
+}
+
+// Abort ends the connection at once and without a Close frame; what waits to be
+// sent is thrown away. OnClose is given sluice.ErrAborted.
+func (c *Conn) Abort() error { return c.conn.Abort() }

@@ -1,0 +1,219 @@
+package websocket
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"github.com/sluice-go/sluice"
+	"github.com/sluice-go/sluice/buffer"
+	"github.com/sluice-go/sluice/ws"
+)
+
+// endpoint is a Conn as its loop sees it: the handler of the connection beneath.
+type endpoint Conn
+
+var (
+	_ sluice.Handler         = (*endpoint)(nil)
+	_ sluice.EOFHandler      = (*endpoint)(nil)
+	_ sluice.DrainHandler    = (*endpoint)(nil)
+	_ sluice.HangupHandler   = (*endpoint)(nil)
+	_ sluice.ReadIdleHandler = (*endpoint)(nil)
+)
+
+// OnOpen begins the connection after the handshake.
+func (e *endpoint) OnOpen(conn sluice.Conn) {
+	c := (*Conn)(e)
+	c.bind(conn)
+	s := c.of
+	count := s.count(conn.Loop())
+	count.opened.Add(1)
+	count.conns.Add(1)
+	c.note(isOpened)
+	s.all.shard(conn.EventLoop()).add(c)
+	if s.keepAlive > 0 {
+		_ = conn.SetReadIdle(s.keepAlive)
+	}
+	s.h.OnOpen(c)
+	if s.leaving.Load() {
+		_ = c.Close(GoingAway, "")
+	}
+}
+
+// OnData takes what has come.
+func (e *endpoint) OnData(_ sluice.Conn, in *buffer.LinkBuffer) {
+	c := (*Conn)(e)
+	if c.is(isPinged) && in.Len() > 0 {
+		c.bits.And(^isPinged)
+	}
+	if !c.is(isDeaf | isPaused) {
+		c.receive(in)
+	}
+	if c.is(isDeaf) {
+		_ = in.Skip(in.Len())
+	}
+	if c.is(isAtEOF) && in.Len() == 0 {
+		c.peerEnded()
+	}
+}
+
+// OnEOF takes the peer's end.
+func (e *endpoint) OnEOF(conn sluice.Conn) {
+	c := (*Conn)(e)
+	if conn.PendingRead() > 0 { // read is paused
+		c.note(isAtEOF)
+		return
+	}
+	c.peerEnded()
+}
+
+// peerEnded ends a connection whose peer has ended it. Loop only.
+func (c *Conn) peerEnded() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.is(isAnswered) {
+		c.end(ErrNoClose)
+	}
+	_ = c.conn.Close()
+}
+
+// end notes why the connection ends, with mu held; the first cause counts.
+// Nothing more is written.
+func (c *Conn) end(cause error) {
+	if c.cause == nil {
+		c.cause = cause
+	}
+	c.note(isClosing | isDeaf)
+	c.out.drop()
+}
+
+// OnDrain sends what waited.
+func (e *endpoint) OnDrain(sluice.Conn) {
+	c := (*Conn)(e)
+	c.mu.Lock()
+	if c.out != nil {
+		c.release()
+		c.out.wake()
+	}
+	c.mu.Unlock()
+	if d := c.of.drain; d != nil && !c.is(isClosing) {
+		d.OnDrain(c)
+	}
+}
+
+// OnHangup wakes jobs that wait for the peer.
+func (e *endpoint) OnHangup(sluice.Conn, error) {
+	c := (*Conn)(e)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.note(isClosing)
+	c.out.wake()
+}
+
+// OnReadIdle pings a peer that is silent, and gives one up that did not answer.
+func (e *endpoint) OnReadIdle(conn sluice.Conn) {
+	c := (*Conn)(e)
+	if c.is(isClosing|isPaused) || c.view.Load().full() {
+		return
+	}
+	pinged := c.is(isPinged)
+	if conn.AboveHighWater() { // it is not read from, and no ping would reach it
+		left := int32(conn.PendingWrite())
+		if pinged && left >= c.stuck {
+			c.silent()
+		}
+		c.stuck = left
+		c.note(isPinged)
+		return
+	}
+	if pinged {
+		c.silent()
+		return
+	}
+	c.note(isPinged)
+	_ = c.Ping(nil)
+}
+
+// silent ends the connection because the peer does not answer.
+func (c *Conn) silent() {
+	c.of.count(c.conn.Loop()).silent.Add(1)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.end(ErrSilent)
+	_ = c.conn.Abort()
+}
+
+// OnClose ends the connection for the Handler.
+func (e *endpoint) OnClose(conn sluice.Conn, err error) {
+	c := (*Conn)(e)
+	c.rx = nil
+	c.mu.Lock()
+	closing := c.is(isClosing)
+	err = c.ending(err, closing)
+	c.end(err)
+	c.note(isEnded)
+	c.out.wake()
+	c.mu.Unlock()
+	for len(c.joins) > 0 {
+		c.joins[len(c.joins)-1].shard.remove(c)
+	}
+	c.of.count(conn.Loop()).conns.Add(-1)
+	c.view.Load().fail(err)
+	c.of.h.OnClose(c, err)
+}
+
+// ending returns what OnClose is to be given, with mu held.
+func (c *Conn) ending(err error, closing bool) error {
+	switch {
+	case c.cause != nil:
+		return c.cause
+	case c.is(isAnswered):
+		return nil
+	case closing && errors.Is(err, sluice.ErrReadTimeout):
+		return ErrCloseTimeout
+	case err == nil || err == io.EOF:
+		return ErrNoClose
+	}
+	return err
+}
+
+// refuse ends the connection because of what the peer sent. Loop only.
+func (c *Conn) refuse(err error) {
+	refused, ok := err.(*ws.Error)
+	if !ok {
+		refused = &ws.Error{Status: InternalError, Reason: err.Error()}
+	}
+	c.of.count(c.conn.Loop()).broken.Add(1)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.out.drop()
+	if !c.is(isClosing) {
+		c.writeClose(refused.Status, refused.Reason)
+	}
+	c.end(refused)
+	_ = c.conn.Close()
+}
+
+// peerClosed takes a Close frame. Loop only.
+func (c *Conn) peerClosed(payload []byte) {
+	status, reason, err := ws.ParseClose(payload)
+	if err != nil {
+		c.refuse(err)
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.out.drop()
+	if !c.is(isClosing) {
+		c.cause = &CloseError{status, string(reason)}
+		c.writeClose(status, "")
+	}
+	c.note(isClosing | isDeaf | isAnswered)
+	c.out.wake()
+	if !c.of.client {
+		_ = c.conn.Close()
+		return
+	}
+	// The server is to end the connection beneath (RFC 6455 7.1.1).
+	_ = c.conn.SetReadDeadline(time.Now().Add(c.of.closeTimeout))
+}

@@ -1,0 +1,232 @@
+package websocket
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/sluice-go/sluice"
+	"github.com/sluice-go/sluice/httpd"
+	"github.com/sluice-go/sluice/ws"
+)
+
+// Server is what makes connections of HTTP ones of WebSocket. It is an http.Handler
+// for package httpd, and Upgrade is for a handler that decides by itself. Protocol
+// and ListenAndServe serve WebSocket alone. The fields must not be changed once it
+// is in use.
+type Server struct {
+	// Handler is told what happens on the connections.
+	Handler Handler
+
+	// Accept, if it is not nil, is asked before a handshake is accepted, but not by
+	// Upgrade. It returns what Conn.Context is to be, or an error: a *Refusal, or
+	// another for 403. It must not block: it runs on the loop, or in the request's
+	// goroutine if httpd serves it.
+	Accept func(r *Request) (attached any, err error)
+
+	// CheckOrigin reports whether a connection may be opened by a page of the
+	// request's Origin. nil means: if there is one, its host must be that of the
+	// request. Without a check every page in the world can open connections in the
+	// name of its visitor, with the visitor's cookies (RFC 6455 10.2).
+	CheckOrigin func(r *Request) bool
+
+	// Subprotocols are those that the server speaks, the best first, at most 255.
+	// The first of them that a client offers is agreed on.
+	Subprotocols []string
+
+	// Compression, if it is not nil, is offered to clients that can do it.
+	Compression *Compression
+
+	// MaxMessage is the greatest length of a received message in bytes, inflated if
+	// it was compressed. A longer one costs the connection, with the status 1009.
+	// 0 means 1 MiB. A PartHandler may choose much more; then MaxFrame bounds nothing
+	// by itself.
+	MaxMessage int64
+
+	// MaxFrame is the greatest length of a received frame in bytes. 0 means
+	// MaxMessage.
+	MaxFrame int64
+
+	// KeepAlive is after how long without a byte from the peer it is pinged. If then
+	// nothing comes for as long again, the connection is aborted with ErrSilent.
+	// 0 means 30 seconds, a negative value never.
+	KeepAlive time.Duration
+
+	// CloseTimeout is how long a peer may take to answer a Close frame. 0 means 5
+	// seconds.
+	CloseTimeout time.Duration
+
+	// HandshakeTimeout is how long a client may take for its handshake on a listener
+	// of WebSocket's own. 0 means 10 seconds. Those of httpd have its limits.
+	HandshakeTimeout time.Duration
+
+	// Backlog bounds what waits for peers that do not keep up.
+	Backlog Backlog
+
+	// Engine has the loops for ListenAndServe. nil means an engine of the server's
+	// own.
+	Engine *sluice.Engine
+
+	once    sync.Once
+	service service
+	invalid error         // what is wrong with the settings
+	stop    chan struct{} // closed by Shutdown
+
+	mu        sync.Mutex
+	own       *sluice.Engine // nil until it is needed
+	listeners []*sluice.Listener
+}
+
+const defaultHandshakeTimeout = 10 * time.Second
+
+// ready makes the service of the settings, once.
+func (s *Server) ready() (*service, error) {
+	s.once.Do(func() {
+		s.stop = make(chan struct{})
+		sv := &s.service
+		sv.h, sv.protocols, sv.compression = s.Handler, s.Subprotocols, s.Compression
+		sv.limits = ws.Limits{Frame: s.MaxFrame, Message: s.MaxMessage}
+		sv.keepAlive, sv.closeTimeout, sv.backlog = s.KeepAlive, s.CloseTimeout, s.Backlog
+		s.invalid = sv.check("Server")
+		if s.HandshakeTimeout < 0 {
+			s.invalid = errors.Join(s.invalid, fmt.Errorf("websocket: Server.HandshakeTimeout is %v; it must not be negative", s.HandshakeTimeout))
+		}
+	})
+	return &s.service, s.invalid
+}
+
+// newConn makes a connection of what a handshake has agreed on.
+func (s *service) newConn(a *agreement, attached any) *Conn {
+	c := &Conn{of: s, ctx: attached, protocol: uint8(a.protocol)}
+	if a.deflate {
+		c.setParams(a.params)
+	}
+	return c
+}
+
+// ServeHTTP makes the handshake, asking Accept. The server must be an httpd.Server.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	_, _ = s.upgrade(w, r, func(req *Request) (any, error) {
+		if s.Accept == nil {
+			return nil, nil
+		}
+		return s.Accept(req)
+	})
+}
+
+// Upgrade makes the handshake within a handler of a server that is an httpd.Server,
+// directly or through middleware whose http.ResponseWriter has the method Unwrap of
+// http.ResponseController. attached is what Conn.Context will return. The answer has
+// the fields that w.Header() has, such as Set-Cookie.
+//
+// The handler should return soon after it: the connection needs no goroutine, and
+// OnClose waits for it. OnOpen may have been called before Upgrade returns. With an
+// error the request has been answered.
+func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request, attached any) (*Conn, error) {
+	return s.upgrade(w, r, func(*Request) (any, error) { return attached, nil })
+}
+
+func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, accept func(*Request) (any, error)) (*Conn, error) {
+	sv, err := s.ready()
+	if err != nil {
+		http.Error(w, "500 the WebSocket server is not set up", http.StatusInternalServerError)
+		return nil, err
+	}
+	req := standardRequest(r)
+	a, attached, refused := s.admit(req, accept)
+	if refused != nil {
+		sv.count(0).refuse.Add(1)
+		for name, values := range refused.Header {
+			w.Header()[http.CanonicalHeaderKey(name)] = values
+		}
+		http.Error(w, refused.text(), refused.Status)
+		return nil, refused
+	}
+	c := sv.newConn(a, attached)
+	conn, err := httpd.TakeOver(w, a.answer(sv, w.Header()), (*endpoint)(c))
+	if err != nil {
+		sv.count(0).refuse.Add(1)
+		if errors.Is(err, errors.ErrUnsupported) {
+			err = fmt.Errorf("websocket: Upgrade needs a server of package httpd: %w", err)
+		}
+		http.Error(w, "500 this connection cannot be upgraded", http.StatusInternalServerError)
+		return nil, err
+	}
+	c.bind(conn)
+	return c, nil
+}
+
+// admit reads the request of a handshake and asks whether it is to be accepted.
+func (s *Server) admit(r *Request, accept func(*Request) (any, error)) (a *agreement, attached any, refused *Refusal) {
+	if s.service.leaving.Load() {
+		return nil, nil, refuse(http.StatusServiceUnavailable, "the server is shutting down")
+	}
+	if a, refused = s.negotiate(r); refused != nil {
+		return nil, nil, refused
+	}
+	attached, err := accept(r)
+	if err != nil {
+		return nil, nil, refusal(err)
+	}
+	return a, attached, nil
+}
+
+// Broadcast sends a message to all connections of the server, as Group.Broadcast
+// does.
+func (s *Server) Broadcast(p *Prepared) { s.service.all.Broadcast(p) }
+
+// Stats returns the server's counters. Any goroutine may call it.
+func (s *Server) Stats() Stats { return s.service.stats() }
+
+// ListenAndServe listens on a TCP address and serves WebSocket alone until Shutdown or
+// a failure. It always returns an error: http.ErrServerClosed after Shutdown. For TLS,
+// Unix sockets and other settings give Protocol to an engine.
+func (s *Server) ListenAndServe(addr string) error {
+	eng, err := s.engine()
+	if err != nil {
+		return err
+	}
+	ln, err := eng.Listen("tcp", cmp.Or(addr, ":http"), s.Protocol())
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.listeners = append(s.listeners, ln)
+	s.mu.Unlock()
+	if s.service.leaving.Load() { // Shutdown may not have seen it
+		_ = ln.Close()
+	}
+	select {
+	case <-s.stop:
+	case <-eng.Done():
+		if err := eng.Wait(); !errors.Is(err, sluice.ErrEngineClosed) {
+			return err
+		}
+	}
+	return http.ErrServerClosed
+}
+
+// engine returns the engine to serve on.
+func (s *Server) engine() (*sluice.Engine, error) {
+	if _, err := s.ready(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.service.leaving.Load():
+		return nil, http.ErrServerClosed
+	case s.Engine != nil:
+		return s.Engine, nil
+	case s.own == nil:
+		own, err := sluice.New(sluice.Config{})
+		if err != nil {
+			return nil, err
+		}
+		s.own = own
+	}
+	return s.own, nil
+}

@@ -1,0 +1,105 @@
+package websocket
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+const (
+	// gentle is how many connections are closed per second at least: so few that
+	// come back do no harm, and a server with a few is not kept from ending.
+	gentle = 200
+
+	// shutdownTick is how often Shutdown closes some more.
+	shutdownTick = 10 * time.Millisecond
+)
+
+// Shutdown ends the server in order: it stops listening, refuses handshakes, closes the
+// connections with the status 1001 and waits until they have ended. Their closing is
+// spread evenly over three quarters of the time until ctx's deadline, so that clients
+// that connect again do not come all at once; without a deadline, and if there are
+// few, it is not. When ctx ends first, the rest is aborted and its error returned.
+//
+// Connections over httpd are the WebSocket server's: call it before
+// httpd.Server.Shutdown, which does not wait for them. It must not be called from a
+// callback.
+func (s *Server) Shutdown(ctx context.Context) error {
+	sv, err := s.ready()
+	if err != nil {
+		return err
+	}
+	if sv.leaving.Swap(true) {
+		return http.ErrServerClosed
+	}
+	close(s.stop)
+	s.mu.Lock()
+	listeners, own := s.listeners, s.own
+	s.mu.Unlock()
+	for _, ln := range listeners {
+		_ = ln.Close()
+	}
+	err = sv.close(ctx)
+	if own != nil {
+		if err != nil {
+			_ = own.Close()
+		} else {
+			err = own.Shutdown(ctx)
+		}
+	}
+	return err
+}
+
+// close closes all connections and waits for their end.
+func (s *service) close(ctx context.Context) error {
+	began := time.Now()
+	conns := s.snapshot()
+	spread := time.Duration(len(conns)) * time.Second / gentle
+	if end, ok := ctx.Deadline(); ok {
+		spread = min(spread, end.Sub(began)*3/4)
+	} else {
+		spread = 0
+	}
+	tick := time.NewTicker(shutdownTick)
+	defer tick.Stop()
+	for next := 0; ; {
+		due := len(conns)
+		if passed := time.Since(began); passed < spread {
+			due = 1 + int(float64(due)*float64(passed)/float64(spread))
+		}
+		for ; next < min(due, len(conns)); next++ {
+			_ = conns[next].Close(GoingAway, "") // fails only if it closes already
+			conns[next] = nil
+		}
+		if next == len(conns) && s.stats().Conns == 0 {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			for _, c := range s.snapshot() {
+				_ = c.Abort()
+			}
+			return ctx.Err()
+		}
+	}
+}
+
+// snapshot returns the connections that are open.
+func (s *service) snapshot() []*Conn {
+	parts := make(chan []*Conn)
+	asked := s.all.each(func(p *shard) {
+		var of []*Conn
+		for _, c := range p.members {
+			if c != nil {
+				of = append(of, c)
+			}
+		}
+		parts <- of
+	})
+	var all []*Conn
+	for range asked {
+		all = append(all, <-parts...)
+	}
+	return all
+}
