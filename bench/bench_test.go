@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-go/sluice/bench/internal/load"
 	"github.com/sluice-go/sluice/bench/internal/results"
 	"github.com/sluice-go/sluice/bench/internal/servers"
 )
@@ -118,7 +119,7 @@ func TestEveryServerAnswersRightInEveryScenario(t *testing.T) {
 	l := testLab(t)
 	for _, scenario := range []results.Scenario{
 		results.Echo, results.HTTP, results.Work, results.WebSocket, results.GRPC, results.Churn,
-		results.TLS, results.HTTPS, results.Handshake, results.Resume, results.Storm,
+		results.TLS, results.HTTPS, results.Handshake, results.Resume, results.Storm, results.Broadcast,
 	} {
 		for _, s := range contenders(scenario) {
 			t.Run(string(scenario)+"/"+s.Name, func(t *testing.T) {
@@ -138,7 +139,7 @@ func TestEveryServerAnswersRightInEveryScenario(t *testing.T) {
 func TestSeveralClientProcessesShareTheWork(t *testing.T) {
 	l := testLab(t)
 	l.clientCores = append(l.clientCores, l.clientCores[0])
-	for _, scenario := range []results.Scenario{results.Echo, results.Churn, results.HTTP} {
+	for _, scenario := range []results.Scenario{results.Echo, results.Churn, results.HTTP, results.Broadcast} {
 		run := l.measure(contenders(scenario)[0], testCell(scenario), testTiming)
 		if !run.Good() || run.Errors != 0 {
 			t.Errorf("%+v", run)
@@ -239,14 +240,16 @@ func TestMemoryOfIdleConnectionsIsPlausible(t *testing.T) {
 		"c-epoll":        {-4 << 10, 4 << 10},
 		"sluice-native":  {-4 << 10, 4 << 10},
 		servers.FastHTTP: {4 << 10, 100 << 10},
+		"gws":            {4 << 10, 64 << 10},
+		"nbio-wss":       {0, 100 << 10},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := find(t, name)
 			installed(t, s)
-			cell := testCell(results.IdleTCP)
-			if s.Protocol == servers.HTTP {
-				cell.Scenario = results.IdleHTTP
-			}
+			cell := testCell(map[servers.Protocol]results.Scenario{
+				servers.Echo: results.IdleTCP, servers.HTTP: results.IdleHTTP,
+				servers.WebSocket: results.IdleWebSocket, servers.WSS: results.IdleWSS,
+			}[s.Protocol])
 			cell.Conns = 500
 			run := l.measure(s, cell, testTiming)
 			if run.Failure != "" || run.Collected < want.least || run.Collected > want.most || (run.GCCycle > 0) == s.Foreign {
@@ -310,9 +313,10 @@ func TestCompareRefusesWhatCannotBeCompared(t *testing.T) {
 		"no server for echo": comparing(results.Echo, "bare", "nethttp"),
 		"no server for work": comparing(results.Work, "nethttp", "nginx"),
 		`no server "nobody"`: comparing(results.Echo, "nobody", "net"),
-		"is for HTTP":        with(comparing(results.Echo, "bare", "net"), func(c *compareCmd) { c.Pipeline = 2 }),
+		"is for HTTP and":    with(comparing(results.Echo, "bare", "net"), func(c *compareCmd) { c.Pipeline = 2 }),
 		"0 connections":      with(comparing(results.Echo, "bare", "net"), func(c *compareCmd) { c.Conns = 0 }),
 		"ulimit":             with(comparing(results.Echo, "bare", "net"), func(c *compareCmd) { c.Conns = 2_000_000 }),
+		"101 broadcasts":     with(comparing(results.Broadcast, "gws-room", "nbio-room"), func(c *compareCmd) { c.Pipeline = 101 }),
 		"message size 1":     with(comparing(results.Echo, "bare", "net"), func(c *compareCmd) { c.Size = 1 }),
 		"0 runs":             with(comparing(results.Echo, "bare", "net"), func(c *compareCmd) { c.Runs = 0 }),
 	} {
@@ -327,15 +331,55 @@ func TestTheSetsTakeNoLongerThanPromised(t *testing.T) {
 	for _, c := range []struct {
 		figuresCmd
 		limit time.Duration
-	}{{figuresCmd{Quick: true}, 5 * time.Minute}, {figuresCmd{}, time.Hour}} {
+	}{
+		{figuresCmd{Quick: true}, 5 * time.Minute}, {figuresCmd{}, time.Hour},
+		{figuresCmd{TLS: true}, 20 * time.Minute}, {figuresCmd{WebSocket: true}, 20 * time.Minute},
+	} {
 		tasks, err := c.tasks()
 		if err != nil {
 			t.Fatal(err)
 		}
 		if total := estimate(tasks, c.Rounds, c.timing()); total > c.limit {
-			t.Errorf("quick %v: %v", c.Quick, total)
+			t.Errorf("quick %v, TLS %v, WebSocket %v: %v", c.Quick, c.TLS, c.WebSocket, total)
 		}
 	}
+}
+
+func TestWhatIsNotSaidFollowsFromTheScenario(t *testing.T) {
+	for scenario, want := range map[results.Scenario][2]int{results.Echo: {1000, 1024}, results.Broadcast: {10_000, 128}} {
+		c := compareCmd{Scenario: scenario}
+		if err := c.AfterApply(); err != nil || c.Conns != want[0] || c.Size != want[1] {
+			t.Errorf("%s: %v, %d connections, %d bytes, want %v", scenario, err, c.Conns, c.Size, want)
+		}
+		c = compareCmd{Scenario: scenario, Conns: 7, Size: 70}
+		if err := c.AfterApply(); err != nil || c.Conns != 7 || c.Size != 70 {
+			t.Errorf("%s: %v, %d connections, %d bytes, want 7 and 70", scenario, err, c.Conns, c.Size)
+		}
+	}
+}
+
+func TestBroadcastsAreMeasuredOneAndSeveralAtATime(t *testing.T) {
+	c := figuresCmd{WebSocket: true, Only: []results.Scenario{results.Broadcast}}
+	tasks, err := c.tasks()
+	if err != nil || len(tasks) != 2 || tasks[0].Pipeline != 1 || tasks[1].Pipeline != 8 {
+		t.Fatalf("%+v, %v", tasks, err)
+	}
+	for _, task := range tasks {
+		kind, cfg, err := workload(task.Cell)
+		if err != nil || kind != loadBroadcast || cfg.Window != task.Pipeline || cfg.Size != broadcastSize || cfg.Conns != broadcastConns {
+			t.Errorf("%s, %+v, %v", kind, cfg, err)
+		}
+	}
+	one, several := c.timing().apply(loadOf(tasks[0])), c.timing().apply(loadOf(tasks[1]))
+	if several.Measure < 3*one.Measure {
+		t.Errorf("%v for one at a time, %v for 8", one.Measure, several.Measure)
+	}
+}
+
+// loadOf returns what the clients do in a task.
+func loadOf(t task) load.Config {
+	_, cfg, _ := workload(t.Cell)
+	return cfg
 }
 
 func TestFiguresAreWrittenAndDrawnAgain(t *testing.T) {

@@ -115,11 +115,12 @@ const (
 	loadChurn      = "churn"
 	loadHandshakes = "handshakes"
 	loadStorm      = "storm"
+	loadBroadcast  = "broadcast"
 )
 
 // loadCmd is one client.
 type loadCmd struct {
-	Kind   string `arg:"" enum:"loop,grpc,hold,churn,handshakes,storm"`
+	Kind   string `arg:"" enum:"loop,grpc,hold,churn,handshakes,storm,broadcast"`
 	Config string `arg:"" help:"A load.Config as JSON."`
 }
 
@@ -153,7 +154,7 @@ func (c *loadCmd) Run() error {
 func (c *loadCmd) run(cfg load.Config, ready func() error) (r load.Result, release func(), err error) {
 	release = func() {}
 	switch c.Kind {
-	case loadLoop, loadHold, loadChurn: // one thread; its memory is bounded, and a collection would be noise
+	case loadLoop, loadHold, loadChurn, loadBroadcast: // one thread; its memory is bounded, and a collection would be noise
 		debug.SetGCPercent(-1)
 		runtime.LockOSThread()
 	}
@@ -168,6 +169,8 @@ func (c *loadCmd) run(cfg load.Config, ready func() error) (r load.Result, relea
 		r, err = load.Handshakes(cfg, ready)
 	case loadStorm:
 		r, err = load.Storm(cfg, ready)
+	case loadBroadcast:
+		r, err = load.Broadcast(cfg, ready)
 	case loadHold:
 		if r, release, err = load.Hold(cfg); err == nil {
 			err = ready()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -15,16 +16,26 @@ import (
 
 // compareCmd measures servers side by side in one cell.
 type compareCmd struct {
-	Scenario    results.Scenario `required:"" enum:"echo,http,work,websocket,grpc,idle,idle-http,churn,tls,https,idle-tls,idle-https,handshake,resume,storm" help:"What is measured: ${enum}."`
+	Scenario    results.Scenario `required:"" enum:"echo,http,work,websocket,grpc,idle,idle-http,churn,tls,https,idle-tls,idle-https,handshake,resume,storm,idle-websocket,idle-wss,broadcast" help:"What is measured: ${enum}."`
 	A           string           `required:"" help:"The server that the others are compared with: ${servers}."`
 	B           []string         `required:"" sep:"," help:"The others."`
-	Conns       int              `default:"1000" help:"Connections open at a time."`
-	Size        int              `default:"1024" help:"Bytes of a message; HTTP answers have their own."`
-	Pipeline    int              `default:"1" help:"HTTP requests outstanding on a connection."`
+	Conns       int              `help:"Connections open at a time; 1,000 by default, in a broadcast 10,000."`
+	Size        int              `help:"Bytes of a message; 1,024 by default, in a broadcast 128. HTTP answers have their own."`
+	Pipeline    int              `default:"1" help:"HTTP requests outstanding on a connection, or broadcasts to all."`
 	Runs        int              `default:"5" help:"How often each is measured, in turn: A B A B."`
 	ServerCores int              `help:"Cores for the server, and its event loops; a third of them by default."`
 	Contend     bool             `help:"Share the server's cores with a program that only computes, so that the server is the limit and not the client. It counts as noise, and the schedulers of Go and of the kernel disturb each other: compare like with like."`
 	timing
+}
+
+// AfterApply sets what was not said.
+func (c *compareCmd) AfterApply() error {
+	conns, size := 1000, 1<<10
+	if c.Scenario == results.Broadcast {
+		conns, size = broadcastConns, broadcastSize
+	}
+	c.Conns, c.Size = cmp.Or(c.Conns, conns), cmp.Or(c.Size, size)
+	return nil
 }
 
 func (c *compareCmd) Run() error {
@@ -77,8 +88,8 @@ func (c *compareCmd) checked() ([]servers.Server, error) {
 	if c.Runs < 1 || c.Runs > maxRounds {
 		return nil, fmt.Errorf("%d runs, want 1 to %d", c.Runs, maxRounds)
 	}
-	if c.Pipeline != 1 && speaks(c.Scenario) != servers.HTTP && speaks(c.Scenario) != servers.HTTPS {
-		return nil, fmt.Errorf("--pipeline is for HTTP, not for %s", c.Scenario)
+	if c.Pipeline != 1 && !slices.Contains([]servers.Protocol{servers.HTTP, servers.HTTPS, servers.Broadcast}, speaks(c.Scenario)) {
+		return nil, fmt.Errorf("--pipeline is for HTTP and broadcasts, not for %s", c.Scenario)
 	}
 	_, cfg, err := workload(results.Cell{Scenario: c.Scenario, Conns: c.Conns, Size: c.Size, Pipeline: c.Pipeline})
 	if err == nil {
@@ -138,6 +149,10 @@ func columns(s results.Scenario, a string) (header []string, of []column) {
 		{"p99 ms", "%.2f", func(r results.Run) float64 { return r.P99.Seconds() * 1e3 }, false},
 		{"p99.9 ms", "%.2f", func(r results.Run) float64 { return r.P999.Seconds() * 1e3 }, false},
 		{"bytes/conn", "%.0f", func(r results.Run) float64 { return r.Resident }, false},
+	}
+	if s == results.Broadcast { // a request is a delivery, a latency that of the last one of a message
+		of[0].name = "deliveries/s"
+		of[1] = column{"per CPU s", "%.0f", results.Run.RequestsPerCPU, true}
 	}
 	if s.Idle() {
 		of = []column{

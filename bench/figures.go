@@ -26,12 +26,13 @@ import (
 // figuresCmd measures everything that the report shows.
 type figuresCmd struct {
 	Quick       bool               `help:"A look within five minutes: fewer cells, one round. Nothing to conclude from."`
-	TLS         bool               `name:"tls" help:"The figures of TLS, and no others: about 15 minutes."`
+	TLS         bool               `name:"tls" xor:"set" help:"The figures of TLS, and no others: about 15 minutes."`
+	WebSocket   bool               `name:"websocket" xor:"set" help:"The figures of WebSocket, and no others: about 15 minutes."`
 	Out         string             `default:"out" type:"path" help:"Where the pictures, runs.csv and report.html go."`
 	Results     string             `type:"path" help:"Write the figures as Markdown to this file too."`
 	Rounds      int                `help:"How often each server is measured in each cell; 5 unless --quick."`
 	ServerCores int                `help:"Cores for the server, and its event loops. A third of them by default; each other core gets a client process."`
-	Only        []results.Scenario `sep:"," enum:"echo,http,work,websocket,grpc,idle,idle-http,churn,tls,https,idle-tls,idle-https,handshake,resume" help:"Only these scenarios: ${enum}."`
+	Only        []results.Scenario `sep:"," enum:"echo,http,work,websocket,grpc,idle,idle-http,churn,tls,https,idle-tls,idle-https,handshake,resume,idle-websocket,idle-wss,broadcast" help:"Only these scenarios: ${enum}."`
 	Servers     []string           `sep:"," help:"Only these servers: ${servers}."`
 	From        string             `type:"existingdir" help:"Measure nothing, draw what an earlier call left in this directory again."`
 }
@@ -43,7 +44,22 @@ type block struct {
 	sizes    []int // bytes of a message
 }
 
-// The cells of the full set and of the quick one, and the same of TLS.
+// The broadcasts that are measured.
+const (
+	broadcastConns = 10_000
+	broadcastSize  = 128 // bytes
+)
+
+// depths returns how many requests are outstanding in the cells of a scenario.
+func depths(s results.Scenario) []int {
+	if s == results.Broadcast {
+		return []int{1, 8}
+	}
+	return []int{1}
+}
+
+// The cells of the full set and of the quick one, and the same of TLS and of
+// WebSocket.
 var (
 	fullSet = []block{
 		{results.Echo, []int{1, 10, 100, 1000, 10_000, 19_000}, []int{1 << 10}},
@@ -84,6 +100,18 @@ var (
 		{results.IdleHTTPS, []int{1000}, []int{0}},
 		{results.Handshake, []int{100}, []int{1 << 10}},
 		{results.Resume, []int{100}, []int{1 << 10}},
+	}
+	fullWebSocket = []block{
+		{results.WebSocket, []int{100, 1000, 10_000}, []int{1 << 10}},
+		{results.IdleWebSocket, []int{10_000, 19_000}, []int{1 << 10}},
+		{results.IdleWSS, []int{5000}, []int{1 << 10}},
+		{results.Broadcast, []int{broadcastConns}, []int{broadcastSize}},
+	}
+	quickWebSocket = []block{
+		{results.WebSocket, []int{1000}, []int{1 << 10}},
+		{results.IdleWebSocket, []int{10_000}, []int{1 << 10}},
+		{results.IdleWSS, []int{1000}, []int{1 << 10}},
+		{results.Broadcast, []int{1000}, []int{broadcastSize}},
 	}
 )
 
@@ -153,12 +181,11 @@ func (c *figuresCmd) tasks() ([]task, error) {
 		of := slices.DeleteFunc(contenders(b.scenario), func(s servers.Server) bool {
 			return len(c.Servers) > 0 && !slices.Contains(c.Servers, s.Name)
 		})
-		for _, conns := range b.conns {
-			for _, size := range b.sizes {
-				if len(of) > 0 {
-					all = append(all, task{results.Cell{Scenario: b.scenario, Conns: conns, Size: size, Pipeline: 1}, of})
-				}
-			}
+		if len(of) == 0 {
+			continue
+		}
+		for _, cell := range b.cells() {
+			all = append(all, task{cell, of})
 		}
 	}
 	if len(all) == 0 {
@@ -167,12 +194,29 @@ func (c *figuresCmd) tasks() ([]task, error) {
 	return all, nil
 }
 
+// cells returns the cells of b.
+func (b block) cells() []results.Cell {
+	var all []results.Cell
+	for _, conns := range b.conns {
+		for _, size := range b.sizes {
+			for _, depth := range depths(b.scenario) {
+				all = append(all, results.Cell{Scenario: b.scenario, Conns: conns, Size: size, Pipeline: depth})
+			}
+		}
+	}
+	return all
+}
+
 func (c *figuresCmd) set() []block {
 	switch {
 	case c.TLS && c.Quick:
 		return quickTLS
 	case c.TLS:
 		return fullTLS
+	case c.WebSocket && c.Quick:
+		return quickWebSocket
+	case c.WebSocket:
+		return fullWebSocket
 	case c.Quick:
 		return quickSet
 	}
@@ -251,9 +295,9 @@ func (c *figuresCmd) describe(l *lab, runs []results.Run) report.Meta {
 		Machine: proc.Machine(),
 		Command: "go -C bench run . " + strings.Join(os.Args[1:], " "),
 		Settings: []report.Setting{
-			{Name: "set", Value: map[bool]string{false: "full", true: "quick"}[c.Quick] + map[bool]string{true: ", of TLS"}[c.TLS]},
+			{Name: "set", Value: map[bool]string{false: "full", true: "quick"}[c.Quick] + map[bool]string{true: ", of TLS"}[c.TLS] + map[bool]string{true: ", of WebSocket"}[c.WebSocket]},
 			{Name: "rounds", Value: fmt.Sprint(c.Rounds)},
-			{Name: "measured time of a run", Value: fmt.Sprintf("%v s, and as much again for every %d connections", t.Seconds, fullTurn)},
+			{Name: "measured time of a run", Value: fmt.Sprintf("%v s, and as much again for every %d connections, or deliveries of the broadcasts under way", t.Seconds, fullTurn)},
 			{Name: "warm-up before it, not measured", Value: fmt.Sprintf("%v s", t.WarmUp)},
 			{Name: "cores", Value: l.layout()},
 		},

@@ -23,7 +23,7 @@ import (
 )
 
 type cli struct {
-	Figures     figuresCmd     `cmd:"" help:"Measure all servers and draw the figures: about an hour, with --quick 3; with --tls those of TLS."`
+	Figures     figuresCmd     `cmd:"" help:"Measure all servers and draw the figures: about an hour, with --quick 3; with --tls those of TLS, with --websocket those of WebSocket."`
 	List        listCmd        `cmd:"" help:"Say what the servers are."`
 	Compare     compareCmd     `cmd:"" help:"Measure some servers in one place, in turn."`
 	Checks      checksCmd      `cmd:"" help:"Check how libraries behave where others have failed."`

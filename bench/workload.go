@@ -23,8 +23,12 @@ func speaks(s results.Scenario) servers.Protocol {
 		return servers.TLS
 	case results.HTTPS, results.IdleHTTPS:
 		return servers.HTTPS
-	case results.WebSocket:
+	case results.WebSocket, results.IdleWebSocket:
 		return servers.WebSocket
+	case results.IdleWSS:
+		return servers.WSS
+	case results.Broadcast:
+		return servers.Broadcast
 	case results.GRPC:
 		return servers.GRPC
 	}
@@ -57,6 +61,12 @@ func workload(c results.Cell) (kind string, cfg load.Config, err error) {
 	case results.WebSocket:
 		cfg.WebSocket = true
 		return loadLoop, cfg, nil
+	case results.IdleWebSocket, results.IdleWSS:
+		cfg.WebSocket = true
+		return loadHold, cfg, nil
+	case results.Broadcast:
+		cfg.WebSocket, cfg.Window = true, max(1, c.Pipeline)
+		return loadBroadcast, cfg, nil
 	case results.GRPC:
 		return loadGRPC, cfg, nil
 	case results.IdleTCP, results.IdleTLS:
@@ -91,13 +101,14 @@ func (t timing) check() error {
 }
 
 // fullTurn is the number of connections that doubles the measured time, so
-// that each gets its turn several times.
+// that each gets its turn several times. A broadcast is a turn of all.
 const fullTurn = 20_000
 
 // apply sets the times of cfg.
 func (t timing) apply(cfg load.Config) load.Config {
 	seconds := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
-	cfg.WarmUp, cfg.Measure = seconds(t.WarmUp), seconds(t.Seconds*(1+float64(cfg.Conns)/fullTurn))
+	turn := float64(cfg.Conns * max(1, cfg.Window))
+	cfg.WarmUp, cfg.Measure = seconds(t.WarmUp), seconds(t.Seconds*(1+turn/fullTurn))
 	return cfg
 }
 

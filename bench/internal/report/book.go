@@ -139,7 +139,7 @@ func (s *sample) marks(metrics []*metric) string {
 	if len(s.good) == 0 {
 		return ""
 	}
-	timed := slices.ContainsFunc(metrics, func(m *metric) bool { return m.paced || m == &cpu })
+	timed := slices.ContainsFunc(metrics, func(m *metric) bool { return m.paced || m == &cpu || m == &deliveriesPerCPU })
 	var marks string
 	if timed && s.clientFull() {
 		marks += "g"

@@ -35,12 +35,17 @@ var entrants = map[results.Scenario][]entrant{
 	results.HTTP:      {{"sluice-http", []string{"nethttp", "nbhttp"}}, {"sluice-native", nil}},
 	results.Work:      {{"sluice-http", []string{"nethttp", "nbhttp"}}, {"sluice-native", nil}},
 	results.IdleHTTP:  {{"sluice-http", []string{"nethttp", "nbhttp"}}, {"sluice-native", nil}},
+	results.WebSocket: {{"sluice-ws", nil}},
+	results.Broadcast: {{"sluice-room", nil}},
 	results.TLS:       {{"sluice-tls", nil}},
 	results.IdleTLS:   {{"sluice-tls", nil}},
+	results.IdleWSS:   {{"sluice-wss", nil}},
 	results.Handshake: {{"sluice-tls", nil}},
 	results.Resume:    {{"sluice-tls", nil}},
 	results.HTTPS:     {{"sluice-http-tls", []string{"nethttp-tls", "nbhttp-tls"}}, {"sluice-native-tls", nil}},
 	results.IdleHTTPS: {{"sluice-http-tls", []string{"nethttp-tls", "nbhttp-tls"}}, {"sluice-native-tls", nil}},
+
+	results.IdleWebSocket: {{"sluice-ws", nil}},
 }
 
 // verdict is what a comparison says of Sluice.

@@ -20,8 +20,9 @@ const (
 
 // The cells of a figure differ in one thing. The others are these.
 const (
-	usualSize  = 1 << 10 // bytes of a message
-	usualConns = 1000    // connections, when sizes differ
+	usualSize     = 1 << 10 // bytes of a message
+	usualConns    = 1000    // connections, when sizes differ
+	broadcastSize = 128     // bytes of a message that goes to all
 )
 
 // figure is one picture and one table. Its panels stand side by side and
@@ -33,6 +34,7 @@ type figure struct {
 	scenario results.Scenario
 	shape    shape
 	panels   []*metric
+	depth    int // requests outstanding; 0 is 1
 }
 
 // figures are all figures, in their order. A further kind of measurement is a
@@ -62,6 +64,10 @@ var figures = numbered([]figure{
 	{id: "idle-https", title: "Idle HTTPS connections: memory", scenario: results.IdleHTTPS, shape: bars, panels: []*metric{&resident, &collected}},
 	{id: "handshake", title: "Full TLS handshakes, with one echo each", scenario: results.Handshake, shape: bars, panels: []*metric{&churnRate, &cpu}},
 	{id: "resume", title: "Resumed TLS sessions, with one echo each", scenario: results.Resume, shape: bars, panels: []*metric{&churnRate, &cpu}},
+	{id: "idle-websocket", title: "Idle WebSocket connections: memory", scenario: results.IdleWebSocket, shape: bars, panels: []*metric{&resident, &collected}},
+	{id: "idle-wss", title: "Idle WebSocket connections over TLS: memory", scenario: results.IdleWSS, shape: bars, panels: []*metric{&resident, &collected}},
+	{id: "broadcast", title: "Broadcasts of 128 B, one at a time", scenario: results.Broadcast, shape: bars, panels: []*metric{&deliveryRate, &deliveriesPerCPU}},
+	{id: "broadcast-8", title: "Broadcasts of 128 B, 8 at a time", scenario: results.Broadcast, shape: bars, panels: []*metric{&deliveryRate, &deliveriesPerCPU}, depth: 8},
 })
 
 func numbered(all []figure) []figure {
@@ -80,7 +86,7 @@ func (f *figure) heading() string { return fmt.Sprintf("Figure %d. %s", f.number
 
 // holds tells whether cell c belongs to the figure.
 func (f *figure) holds(c results.Cell) bool {
-	if c.Scenario != f.scenario || c.Pipeline != 1 {
+	if c.Scenario != f.scenario || c.Pipeline != max(1, f.depth) {
 		return false
 	}
 	if f.shape == overSizes {
@@ -89,6 +95,8 @@ func (f *figure) holds(c results.Cell) bool {
 	switch c.Scenario {
 	case results.Echo, results.WebSocket, results.GRPC, results.TLS:
 		return c.Size == usualSize
+	case results.Broadcast:
+		return c.Size == broadcastSize
 	}
 	return true
 }

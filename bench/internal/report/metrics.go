@@ -40,6 +40,14 @@ var (
 		name: "CPU µs/request", axis: "server CPU per request, µs", fromZero: true, judged: true, marked: true, quoted: true,
 		value: results.Run.CPUPerRequest,
 	}
+	deliveryRate = metric{
+		name: "deliveries/s", axis: "deliveries per second", higher: true, paced: true, fromZero: true, judged: true, marked: true,
+		value: results.Run.Rate,
+	}
+	deliveriesPerCPU = metric{
+		name: "deliveries/s of CPU", axis: "deliveries per second of server CPU", higher: true, fromZero: true, judged: true, marked: true, quoted: true,
+		value: results.Run.RequestsPerCPU,
+	}
 	p50 = metric{
 		name: "p50 ms", axis: "p50 latency, ms", paced: true,
 		value: func(r results.Run) float64 { return inMs(r.P50) },

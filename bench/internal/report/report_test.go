@@ -121,6 +121,26 @@ func TestResultsPageOfAnInterruptedMeasurement(t *testing.T) {
 	}
 }
 
+func TestBroadcastsAreInAFigureForEachDepth(t *testing.T) {
+	one := results.Cell{Scenario: results.Broadcast, Conns: 10_000, Size: 128, Pipeline: 1}
+	eight, other := one, one
+	eight.Pipeline, other.Pipeline = 8, 3
+	page := resultsPage(t, simulatedMeta, slices.Concat(
+		runsOf(one, "sluice-room", 4e5, 4e5, 4e5), runsOf(one, "gws-room", 2e5, 2e5, 2e5),
+		runsOf(eight, "sluice-room", 5e5, 5e5, 5e5), runsOf(eight, "gws-room", 25e4, 25e4, 25e4),
+		runsOf(other, "gws-room", 1e5, 1e5, 1e5)))
+	for _, want := range []string{
+		"Figure 27. Broadcasts of 128 B, one at a time | deliveries/s | sluice-room | 1 | 0 | 0 | 2.00 to 2.00 |",
+		"| gws-room | 200k / **100k** (1.00) |", // deliveries/s of CPU, which runsOf makes the same
+		"Figure 28. Broadcasts of 128 B, 8 at a time | deliveries/s | sluice-room | 1 | 0 | 0 | 2.00 to 2.00 |",
+		"| gws-room | 250k / **100k** (1.00) |",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q:\n%s", want, page)
+		}
+	}
+}
+
 func TestTablesTellMissingFromFailed(t *testing.T) {
 	other := echoCell
 	other.Conns = 200

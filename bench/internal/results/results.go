@@ -24,12 +24,16 @@ const (
 	Handshake Scenario = "handshake"  // Churn over TLS 1.3, with full handshakes
 	Storm     Scenario = "storm"      // Echo over TLS 1.3 on one connection, while others do Handshake
 	Resume    Scenario = "resume"     // Churn over TLS 1.3, with resumed sessions
+
+	IdleWebSocket Scenario = "idle-websocket" // connections held after one WebSocket message each way
+	IdleWSS       Scenario = "idle-wss"       // IdleWebSocket over TLS 1.3
+	Broadcast     Scenario = "broadcast"      // the messages of one WebSocket connection sent to all; a request is a delivery
 )
 
 // Idle tells whether connections are held in s, and memory is what is measured.
 func (s Scenario) Idle() bool {
 	switch s {
-	case IdleTCP, IdleHTTP, IdleTLS, IdleHTTPS:
+	case IdleTCP, IdleHTTP, IdleTLS, IdleHTTPS, IdleWebSocket, IdleWSS:
 		return true
 	}
 	return false
@@ -40,7 +44,7 @@ type Cell struct {
 	Scenario Scenario
 	Conns    int // connections open at a time
 	Size     int // bytes of a message; 0 for HTTP
-	Pipeline int // requests outstanding on a connection
+	Pipeline int // requests outstanding on a connection, or broadcasts to all
 }
 
 // Run is one run of one server in one cell. A value that the scenario does
@@ -87,6 +91,14 @@ func (r Run) CPUPerRequest() float64 {
 		return 0
 	}
 	return r.ServerCPU.Seconds() * 1e6 / float64(r.Requests)
+}
+
+// RequestsPerCPU returns requests per second of the server's processor time.
+func (r Run) RequestsPerCPU() float64 {
+	if r.ServerCPU <= 0 {
+		return 0
+	}
+	return float64(r.Requests) / r.ServerCPU.Seconds()
 }
 
 // Exchanges returns how often the measured requests go round all connections.

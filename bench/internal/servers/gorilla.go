@@ -13,15 +13,19 @@ func gorillaEcho() http.HandlerFunc {
 		if err != nil {
 			return // it has answered
 		}
-		defer c.Close()
-		for {
-			kind, message, err := c.ReadMessage()
-			if err != nil {
-				return
-			}
-			if err := c.WriteMessage(kind, message); err != nil {
-				return
-			}
+		go gorillaEchoes(c) // so that what net/http has of the connection can go
+	}
+}
+
+func gorillaEchoes(c *websocket.Conn) {
+	defer c.Close()
+	for {
+		kind, message, err := c.ReadMessage()
+		if err != nil {
+			return
+		}
+		if err := c.WriteMessage(kind, message); err != nil {
+			return
 		}
 	}
 }
@@ -88,6 +92,6 @@ func gorillaBroadcast() http.HandlerFunc {
 			c.Close()
 		}
 		go m.write()
-		go m.read(&all) // both so that what net/http has of the connection can go, as in the chat example
+		go m.read(&all)
 	}
 }

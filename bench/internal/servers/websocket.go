@@ -25,13 +25,13 @@ var webSocketEchoes = []Server{
 	},
 	{
 		Name: "gorilla", Protocol: WebSocket, Module: gorillaModule, Serve: inClear(gorillaEcho),
-		About: "Upgrader behind net/http, ReadMessage and WriteMessage as in its example; net/http's buffers of 4 KiB per connection by default, " +
+		About: "Upgrader behind net/http, ReadMessage and WriteMessage as in its example, in a goroutine of its own as in its chat example; net/http's buffers of 4 KiB per connection by default, " +
 			"no compression; TCP_NODELAY, which package net sets.",
 	},
 	{
 		Name: "nbio-ws", Protocol: WebSocket, Module: nbioModule, Serve: nbioClear(nbioWebSocket),
 		About: "nbhttp with NPoller and IOModNonBlocking, its default, and its Upgrader, without deadlines, as the others have none; ReleaseWebsocketPayload; " +
-			"handlers on the loops by ServerExecutor; " +
+			"handlers on the loops by ServerExecutor, which takes a third to a half less processor time than its default of pooled goroutines; " +
 			"read buffer of 64 KiB per loop and TCP_NODELAY, its defaults; no compression.",
 	},
 }
