@@ -162,8 +162,8 @@ func (i *Inflater) Append(dst, p []byte, limit int64) ([]byte, error) {
 
 // inflate appends what d.from holds.
 func (d *decompressor) inflate(dst, window []byte, limit int64) ([]byte, error) {
-	if limit <= 0 {
-		limit = math.MaxInt64 - 1
+	if limit <= 0 || limit == math.MaxInt64 {
+		limit = math.MaxInt64 - 1 // one more can be counted
 	}
 	begin := len(dst)
 	_ = d.r.(flate.Resetter).Reset(&d.from, window) // never fails
