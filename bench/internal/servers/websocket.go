@@ -34,6 +34,15 @@ var webSocketEchoes = []Server{
 			"handlers on the loops by ServerExecutor, which takes a third to a half less processor time than its default of pooled goroutines; " +
 			"read buffer of 64 KiB per loop and TCP_NODELAY, its defaults; no compression.",
 	},
+	{
+		Name: "sluice-ws", Protocol: WebSocket, Serve: sluiceClear(sluiceUpgrade(sluiceWebSocket)),
+		About: "A websocket.Server behind httpd, with its defaults: pings after 30 s without a byte, no compression; " +
+			"read buffer of 64 KiB per loop and TCP_NODELAY.",
+	},
+	{
+		Name: "sluice-ws-alone", Protocol: WebSocket, Variant: true, Serve: sluiceWebSocketAlone,
+		About: "As sluice-ws, on a listener of its own, without httpd.",
+	},
 }
 
 var secureWebSocketEchoes = []Server{
@@ -49,6 +58,10 @@ var secureWebSocketEchoes = []Server{
 		Name: "nbio-wss", Protocol: WSS, Module: nbioModule, Serve: nbioSecure(nbioWebSocket),
 		About: "As nbio-ws, with nbio's fork of the crypto/tls of Go 1.16.",
 	},
+	{
+		Name: "sluice-wss", Protocol: WSS, Serve: sluiceHTTPS(sluiceUpgrade(sluiceWebSocket)),
+		About: "As sluice-ws, with httpd's TLSConfig.",
+	},
 }
 
 var rooms = []Server{
@@ -63,6 +76,10 @@ var rooms = []Server{
 	{
 		Name: "nbio-room", Protocol: Broadcast, Module: nbioModule, Serve: nbioClear(nbioBroadcast),
 		About: "As nbio-ws, with WriteMessage for each connection, which does not block and makes the frame each time; it has nothing for broadcasts.",
+	},
+	{
+		Name: "sluice-room", Protocol: Broadcast, Serve: sluiceClear(sluiceUpgrade(sluiceBroadcast)),
+		About: "As sluice-ws, with Prepare and Server.Broadcast, which make the frame once and link it into each connection.",
 	},
 }
 
