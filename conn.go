@@ -192,7 +192,7 @@ func (c Conn) Execute(fn func(c Conn)) error {
 	}
 	s.mu.Unlock()
 	l := c.ch.loop
-	l.tasks.Push(task{c, fn})
+	l.tasks.Push(task{c: c, fn: fn})
 	l.wake()
 	return nil
 }

@@ -181,7 +181,7 @@ func (c Conn) writeNow(s *slot, p []byte) (int, error) {
 		return 0, fmt.Errorf("%w: %w", ErrClosed, err)
 	}
 	l.bytesDirect.Add(int64(n))
-	s.active = l.time()
+	s.acted(l.time())
 	return n, nil
 }
 

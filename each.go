@@ -69,7 +69,7 @@ func (w *walk) visit(ch *chunk) {
 		mine := s.state != stateFree && w.l.routes[s.route] == w.route
 		s.mu.Unlock()
 		if mine {
-			w.l.execute("Each", task{ch.conn(i), w.fn})
+			w.l.execute("Each", task{c: ch.conn(i), fn: w.fn})
 		}
 	}
 }

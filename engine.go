@@ -312,9 +312,7 @@ func (l *eventLoop) abandon(err error) {
 	l.eachSlot(func(ch *chunk, i uint32, s *slot) {
 		for ch.part(i).jobs.count > 0 { // OnClose comes after them
 			s.mu.Unlock()
-			for _, t := range l.tasks.Take(perPass) { // which they may wait for
-				l.execute("Execute", t)
-			}
+			l.runTasks() // which they may wait for
 			time.Sleep(time.Millisecond)
 			s.mu.Lock()
 		}

@@ -14,8 +14,8 @@ import (
 //
 // One Handler usually serves all connections of a listener; what belongs to
 // one connection is kept with Conn.SetContext. A Handler may also be a
-// DrainHandler, an EOFHandler and a HangupHandler; so that a misspelt method
-// is noticed, write
+// DrainHandler, an EOFHandler, a HangupHandler and a ReadIdleHandler; so that a
+// misspelt method is noticed, write
 //
 //	var _ sluice.EOFHandler = myHandler{}
 type Handler interface {
@@ -71,10 +71,19 @@ type HangupHandler interface {
 	OnHangup(c Conn, err error)
 }
 
+// ReadIdleHandler is implemented by a Handler of a protocol that asks a silent
+// peer whether it is still there, or gives it up, as those with keep-alive pings do.
+type ReadIdleHandler interface {
+	// OnReadIdle is called when no byte has been received for the time that
+	// Conn.SetReadIdle gave, and again after each further such time.
+	OnReadIdle(c Conn)
+}
+
 // Funcs is a Handler made of functions, any of which may be nil. With a nil
 // Data what arrives is thrown away; with a nil EOF the peer's end closes the
 // connection, as for a Handler that is no EOFHandler. HandshakeError is that of a
-// HandshakeErrorHandler. A struct that embeds Funcs has none of these two.
+// HandshakeErrorHandler. A struct that embeds Funcs has none of these two. Funcs is no
+// ReadIdleHandler; a struct that embeds it and has the method OnReadIdle is one.
 type Funcs struct {
 	Open   func(c Conn)
 	Data   func(c Conn, in *buffer.LinkBuffer)

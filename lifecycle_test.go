@@ -50,6 +50,7 @@ func everyMethod(c Conn) (worked []string) {
 	note("SetReadDeadline", c.SetReadDeadline(time.Now()))
 	note("SetWriteDeadline", c.SetWriteDeadline(time.Now()))
 	note("SetIdleTimeout", c.SetIdleTimeout(time.Millisecond))
+	note("SetReadIdle", c.SetReadIdle(time.Millisecond))
 	_, err = c.AfterFunc(0, func(Conn) { worked = append(worked, "AfterFunc ran") })
 	note("AfterFunc", err)
 	note("SetNoDelay", c.SetNoDelay(false))

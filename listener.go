@@ -45,14 +45,15 @@ type acceptor struct {
 // route is what the connections of a listener, or one that was dialed, have
 // in common.
 type route struct {
-	h       Handler
-	drain   DrainHandler          // h, if it is one
-	eof     EOFHandler            // h, if it is one
-	hangup  HangupHandler         // h, if it is one
-	refused HandshakeErrorHandler // h, if it is one
-	tls     *tls.Config           // nil if there is none
-	local   net.Addr              // the listener's, nil if dialed
-	index   []routeIndex          // by loop
+	h        Handler
+	drain    DrainHandler          // h, if it is one
+	eof      EOFHandler            // h, if it is one
+	hangup   HangupHandler         // h, if it is one
+	readIdle ReadIdleHandler       // h, if it is one
+	refused  HandshakeErrorHandler // h, if it is one
+	tls      *tls.Config           // nil if there is none
+	local    net.Addr              // the listener's, nil if dialed
+	index    []routeIndex          // by loop
 }
 
 // routeIndex is where a loop has a route in its table.
@@ -70,6 +71,7 @@ func newRoute(e *Engine, h Handler, local net.Addr) *route {
 	r.drain, _ = h.(DrainHandler)
 	r.eof, _ = h.(EOFHandler)
 	r.hangup, _ = h.(HangupHandler)
+	r.readIdle, _ = h.(ReadIdleHandler)
 	r.refused, _ = h.(HandshakeErrorHandler)
 	if f, ok := h.(Funcs); ok && f.EOF != nil {
 		r.eof = eofFunc(f.EOF)
@@ -436,7 +438,11 @@ func (l *eventLoop) opened(ch *chunk, i uint32, s *slot, fd int) {
 		s.idle = uint32(ms(idle))
 		s.want |= wantTimer
 	}
+	r := l.routes[s.route]
+	if r.readIdle != nil {
+		s.flags |= flagReadIdler
+	}
 	s.mu.Unlock()
-	l.callOpen(l.routes[s.route].h, ch.conn(i))
+	l.callOpen(r.h, ch.conn(i))
 	l.leave(ch, i)
 }

@@ -93,13 +93,18 @@ type eventLoop struct {
 	done        chan struct{} // closed when the loop has ended
 	ended       atomic.Bool   // true exactly when the loop takes no more tasks itself
 	after       sync.Mutex    // held by the goroutine that takes them then
+	giving      sync.RWMutex  // held while a user's function is pushed
+	refusing    bool          // true exactly when those are refused; guarded by giving
 }
 
-// task is a function for the loop to call: for a connection, if it is still
-// there, or with the zero Conn for the loop itself.
+// task is a function for the loop to call: fn for a connection, if it is still
+// there, or with the zero Conn for the loop itself; or given, a user's function
+// that is bound to no connection. That is a field of its own because a closure
+// around it would be an allocation.
 type task struct {
-	c  Conn
-	fn func(Conn)
+	c     Conn
+	fn    func(Conn)
+	given func()
 }
 
 // incoming is an accepted descriptor on its way to its loop.
@@ -158,10 +163,21 @@ func (l *eventLoop) run() {
 	}
 	l.publish()
 	l.began.Store(atRest)
+	l.end()
+	close(l.done)
+}
+
+// end calls what the loop still owes and has others do so for what comes now.
+func (l *eventLoop) end() {
+	l.refuse()
+	l.after.Lock() // a user's functions are called here, never by who comes later
 	l.ended.Store(true)
+	for !l.tasks.Empty() {
+		l.runTasks()
+	}
+	l.after.Unlock()
 	l.drain()
 	l.discard()
-	close(l.done)
 }
 
 func (l *eventLoop) closeDriver() {
@@ -175,16 +191,27 @@ func (l *eventLoop) closeDriver() {
 func (l *eventLoop) drain() {
 	// Whoever holds the lock sees what others push, also what it pushes itself.
 	for !l.tasks.Empty() && l.after.TryLock() {
-		for _, t := range l.tasks.Take(perPass) {
-			l.execute("Execute", t)
-		}
+		l.runTasks()
 		l.after.Unlock()
 	}
 }
 
-// finished reports whether the loop has nothing left to do for ever.
+// runTasks calls some of the functions that the loop was given.
+func (l *eventLoop) runTasks() {
+	for _, t := range l.tasks.Take(perPass) {
+		l.execute("Execute", t)
+	}
+}
+
+// finished reports whether the loop has nothing left to do for ever. Once its
+// connections are gone it takes no more functions of users: one that gives itself
+// to the loop again and again would keep it from ending.
 func (l *eventLoop) finished() bool {
-	return l.stopping && l.count.conns == 0 && l.incoming.Empty() && l.tasks.Empty()
+	if !l.stopping || l.count.conns > 0 {
+		return false
+	}
+	l.refuse()
+	return l.incoming.Empty() && l.tasks.Empty()
 }
 
 // pass is one turn of the loop: wait for the kernel and take its reports,
@@ -201,9 +228,7 @@ func (l *eventLoop) pass() error {
 	for _, in := range l.incoming.Take(perPass) {
 		l.adopt(in.fd, in.r)
 	}
-	for _, t := range l.tasks.Take(perPass) {
-		l.execute("Execute", t)
-	}
+	l.runTasks()
 	l.advance()
 	l.timers.advance(l)
 	for _, id := range l.attention.Take(perPass) {
@@ -324,7 +349,11 @@ func (l *eventLoop) do(fn func()) {
 
 // execute calls a task's function; callback is its name if it panics.
 func (l *eventLoop) execute(callback string, t task) {
-	if t.c.ch == nil {
+	switch {
+	case t.given != nil:
+		l.callGiven(t.given)
+		return
+	case t.c.ch == nil:
 		t.fn(Conn{})
 		return
 	}

@@ -173,7 +173,7 @@ func (l *eventLoop) sent(ch *chunk, i uint32, s *slot, n int) {
 		return
 	}
 	l.count.bytesOut += int64(n)
-	s.active = l.now
+	s.acted(l.now)
 	l.unqueue(s, ch.part(i), n)
 }
 

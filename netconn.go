@@ -15,8 +15,8 @@ import (
 // one. From then on OnData and OnDrain are not called; bytes that the last
 // OnData left unread are the first that Read returns. The connection does not
 // close by itself any more when the peer ends its direction. OnClose is still
-// called. Read and Write must not be called from a callback, which they would
-// block.
+// called, and OnReadIdle as long as SetReadIdle asks for it. Read and Write
+// must not be called from a callback, which they would block.
 func (c Conn) NetConn() (net.Conn, error) {
 	s, err := c.lockOpen()
 	if err != nil {

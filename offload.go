@@ -100,7 +100,7 @@ func (c Conn) jobDone() {
 	}
 	j := &c.act().jobs
 	j.count--
-	s.active = c.ch.loop.time() // a connection that is being served is not idle
+	s.acted(c.ch.loop.time()) // a connection that is being served is not idle
 	resume := j.count <= jobsLow && s.flags&flagPausedJobs != 0
 	if resume {
 		s.flags &^= flagPausedJobs

@@ -81,6 +81,7 @@ func TestTimesInTheFarFutureDoNotComeEarly(t *testing.T) {
 		"SetWriteDeadline": func(c Conn) error { return c.SetWriteDeadline(far) },
 		"SetDeadline":      func(c Conn) error { return c.SetDeadline(far) },
 		"SetIdleTimeout":   func(c Conn) error { return c.SetIdleTimeout(math.MaxInt64) },
+		"SetReadIdle":      func(c Conn) error { return c.SetReadIdle(math.MaxInt64) },
 		"AfterFunc": func(c Conn) error {
 			_, err := c.AfterFunc(math.MaxInt64, func(Conn) { fired = true })
 			return err
@@ -89,10 +90,10 @@ func TestTimesInTheFarFutureDoNotComeEarly(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newStepped(t, Config{})
 			var c Conn
-			s.connect(Funcs{
+			s.connect(attentive{Funcs{
 				Open:  func(opened Conn) { c = opened },
 				Close: func(c Conn, err error) { t.Errorf("closed with %v", err) },
-			})
+			}, func(Conn) { fired = true }})
 			if err := set(c); err != nil {
 				t.Fatal(err)
 			}
@@ -365,6 +366,7 @@ func TestNilArgumentsAreRefused(t *testing.T) {
 			"Conn.Dial, no handler":  func() error { return c.Dial(ctx, w.network, addr, nil, done) },
 			"Conn.Dial, no function": func() error { return c.Dial(ctx, w.network, addr, Funcs{}, nil) },
 			"Detach":                 func() error { return c.Detach(nil) },
+			"EventLoop.Execute":      func() error { return c.EventLoop().Execute(nil) },
 		} {
 			if call() == nil {
 				t.Errorf("%s: no error", name)

@@ -55,7 +55,7 @@ func (c Conn) SendFile(f *os.File, off, n int64) (int64, error) {
 	s.flags &^= flagSending | flagFile
 	if k > 0 {
 		l.bytesDirect.Add(int64(k))
-		s.active = l.time()
+		s.acted(l.time())
 	}
 	if err != nil && !ofFile(err) && s.state == stateOpen {
 		c.writeFailed(s, err)

@@ -56,7 +56,11 @@ func (s *script) OnData(c Conn, in *buffer.LinkBuffer) {
 	if sc.paused && !sc.woken {
 		s.fail("connection %d: OnData while paused", sc.number)
 	}
+	if in.Len() > sc.left { // else it is Wake's
+		sc.heard = c.ch.loop.now
+	}
 	sc.read(in)
+	sc.left = in.Len()
 	for s.dice.IntN(3) == 0 {
 		sc.engineStep(c)
 	}
@@ -91,6 +95,24 @@ func (s *script) OnDrain(c Conn) {
 	}
 	if sc != nil && s.dice.IntN(2) == 0 {
 		sc.engineStep(c)
+	}
+}
+
+func (s *script) OnReadIdle(c Conn) {
+	sc := s.enter("OnReadIdle", c)
+	defer s.leave()
+	now := c.ch.loop.now
+	if sc == nil || sc.readIdle == 0 || sc.ended || now-sc.heard < sc.readIdle {
+		s.fail("OnReadIdle that was not asked for, of %+v at %d", sc, now)
+		return
+	}
+	sc.heard = now
+	if s.dice.IntN(2) == 0 {
+		sc.engineStep(c)
+	}
+	if s.dice.IntN(50) == 0 {
+		sc.ended = true
+		panic(errTest)
 	}
 }
 
@@ -193,11 +215,7 @@ func (c *simConn) engineStep(h Conn) {
 			c.woken = true
 		}
 	case 7:
-		_ = h.Execute(func(h Conn) {
-			c.s.enter("Execute", h)
-			defer c.s.leave()
-			c.engineStep(h)
-		})
+		c.execute(h)
 	case 8:
 		t, err := h.AfterFunc(time.Duration(d.IntN(400))*time.Millisecond, func(h Conn) {
 			c.s.enter("AfterFunc", h)
@@ -208,7 +226,7 @@ func (c *simConn) engineStep(h Conn) {
 			t.Stop()
 		}
 	case 9:
-		_ = h.SetIdleTimeout(time.Duration(d.IntN(1000)) * time.Millisecond)
+		c.idleAfter(h, int64(d.IntN(1000)))
 	case 10:
 		_ = h.SetNoDelay(d.IntN(2) == 0)
 		_ = h.RemoteAddr()
@@ -221,6 +239,43 @@ func (c *simConn) engineStep(h Conn) {
 		c.offload(h)
 	default:
 		c.write(h, what)
+	}
+}
+
+// execute gives a function to the connection, or to its loop alone.
+func (c *simConn) execute(h Conn) {
+	s := c.s
+	if s.dice.IntN(2) == 0 {
+		_ = h.Execute(func(h Conn) {
+			s.enter("Execute", h)
+			defer s.leave()
+			c.engineStep(h)
+		})
+		return
+	}
+	err := h.EventLoop().Execute(func() {
+		if s.called++; s.inCallback {
+			s.fail("a function of EventLoop.Execute inside a callback")
+		}
+		c.engineStep(h)
+		if s.dice.IntN(20) == 0 {
+			panic(errTest)
+		}
+	})
+	if err == nil {
+		s.given++
+	}
+}
+
+// idleAfter sets one of the two times whose clock is one.
+func (c *simConn) idleAfter(h Conn, ms int64) {
+	d := time.Duration(ms) * time.Millisecond
+	if c.s.dice.IntN(2) == 0 {
+		if h.SetReadIdle(d) == nil {
+			c.readIdle, c.heard = ms, h.ch.loop.time()
+		}
+	} else if h.SetIdleTimeout(d) == nil {
+		c.readIdle = 0
 	}
 }
 

@@ -158,9 +158,10 @@ type script struct {
 	hash  io.Writer
 	errs  []error
 
-	inCallback bool
-	current    Conn // whose callback runs
-	smooth     bool // true exactly when the network breaks no connection
+	given, called int // functions of EventLoop.Execute that were taken, and those that ran
+	inCallback    bool
+	current       Conn // whose callback runs
+	smooth        bool // true exactly when the network breaks no connection
 }
 
 // simulate runs one seed and returns a hash of what happened.
@@ -380,6 +381,9 @@ func (s *script) finish() {
 		c.check()
 		_ = c.peer.Close()
 	}
+	if s.given != s.called {
+		s.fail("%d of %d functions of EventLoop.Execute were called", s.called, s.given)
+	}
 	if len(s.open) != 0 {
 		s.fail("%d connections never had their OnClose", len(s.open))
 	}
@@ -428,9 +432,11 @@ type simConn struct {
 	cause                          error
 	keep                           buffer.LinkBuffer // bytes sliced out of OnData
 	kept                           []byte            // a copy of them
-	left                           int               // bytes unread at OnClose
+	left                           int               // bytes that OnData left unread
 	job                            *simJob           // unfinished, nil if there is none
 	hungUp                         bool              // OnHangup was called
+	readIdle                       int64             // ms of SetReadIdle, 0 means none
+	heard                          int64             // loop time in ms from which that counts
 }
 
 // stream is byte i of a direction of connection number.

@@ -54,12 +54,12 @@ type slot struct {
 
 	// Guarded by mu. The loop alone changes gen and fd.
 	gen      uint64
-	active   int64 // loop time in ms of the last byte in or out
+	active   int64 // loop time in ms of the last byte in or out; see acted
 	readEnd  int64 // read deadline, loop time in ms, 0 means none; while closing, the end of the wait for a FIN
 	writeEnd int64 // write deadline; while closing, the end of the linger time
 	pending  int32 // outbound bytes accepted and not yet sent
 	fd       int32
-	idle     uint32 // idle timeout in ms, 0 means none
+	idle     uint32 // idle timeout in ms, 0 means none; with flagReadIdle SetReadIdle's time
 	flags    connFlags
 	want     request
 	state    connState
@@ -110,6 +110,8 @@ const (
 	flagFinGone                           // of TLS: what CloseWrite had to send has left
 	flagTruncated                         // the peer ended TLS without saying so
 	flagShutLate                          // shut, but the driver is told only when flagFile is gone
+	flagReadIdler                         // the handler is a ReadIdleHandler
+	flagReadIdle                          // slot.idle and slot.active are SetReadIdle's
 )
 
 // request is what a connection wants of its loop beyond what its state and

@@ -1,6 +1,7 @@
 package sluice
 
 import (
+	"errors"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -57,22 +58,83 @@ func (c Conn) setDeadlines(t time.Time, read, write bool) error {
 
 // SetIdleTimeout has the connection closed, with ErrIdleTimeout, when no byte
 // came or left for d and no offloaded job was unfinished. 0 means never. It
-// replaces Config.IdleTimeout. To drop a peer that sends nothing, though it is
-// sent something, move SetReadDeadline in OnData instead.
+// replaces Config.IdleTimeout, and it ends SetReadIdle, from when on it counts.
+// To drop a peer that sends nothing, though it is sent something, move
+// SetReadDeadline in OnData instead, or use SetReadIdle.
 func (c Conn) SetIdleTimeout(d time.Duration) error {
 	s, err := c.lockOpen()
 	if err != nil {
 		return err
 	}
-	s.idle = uint32(ms(min(max(d, 0), maxIdle)))
-	s.want |= wantTimer
+	if s.flags&flagReadIdle != 0 {
+		s.flags &^= flagReadIdle
+		s.active = c.ch.loop.time() // when bytes left last is not known
+	}
+	s.setIdle(d)
 	c.notify(s)
 	return nil
 }
 
+// setIdle sets what is idle to mean, with s locked.
+func (s *slot) setIdle(d time.Duration) {
+	s.idle = uint32(ms(min(max(d, 0), maxIdle)))
+	s.want |= wantTimer
+}
+
+// errNoReadIdle is returned where OnReadIdle cannot be called.
+var errNoReadIdle = errors.New("sluice: SetReadIdle needs a handler with the method OnReadIdle, a ReadIdleHandler")
+
+// SetReadIdle has OnReadIdle called when no byte has been received for d from
+// now on, and again after each further d without one, until the connection
+// closes. What is sent does not count, nor do offloaded jobs. Reading may be
+// paused meanwhile, by whatever cause, and then the peer may not be to blame for
+// the silence. With TLS a byte has been received when it has been decrypted.
+//
+// SetReadIdle takes the place of the idle timeout, SetIdleTimeout's as well as
+// Config.IdleTimeout, since both are one clock: a silent peer is ended by nobody
+// but the handler then. 0 ends it and leaves the connection without an idle timeout;
+// where there is no SetReadIdle to end, it does nothing. SetIdleTimeout ends it, too.
+// Each call begins to count anew, so OnReadIdle may set a shorter time in which an
+// answer must come, and OnData the longer one again.
+//
+// d is rounded up to whole milliseconds; what is above 49 days counts as 49 days.
+// The error is ErrClosed, or that the handler is no ReadIdleHandler; then nothing
+// has changed.
+func (c Conn) SetReadIdle(d time.Duration) error {
+	s, err := c.lockOpen()
+	if err != nil {
+		return err
+	}
+	switch {
+	case s.flags&flagReadIdler == 0:
+		s.mu.Unlock()
+		return errNoReadIdle
+	case d > 0:
+		s.flags |= flagReadIdle
+	case s.flags&flagReadIdle != 0:
+		s.flags &^= flagReadIdle
+	default: // there may be an idle timeout, which is not meant
+		s.mu.Unlock()
+		return nil
+	}
+	s.active = c.ch.loop.time()
+	s.setIdle(d)
+	c.notify(s)
+	return nil
+}
+
+// acted notes at loop time now that this side did something, with s locked: that
+// it sent bytes, or that a job of it ended. To SetReadIdle it means nothing.
+func (s *slot) acted(now int64) {
+	if s.flags&flagReadIdle == 0 {
+		s.active = now
+	}
+}
+
 // Idle returns for how long no byte has come or left, in whole milliseconds; for
 // a connection without any, the time since it was opened. It is 0 if the
-// connection is closing.
+// connection is closing. With SetReadIdle it is for how long no byte has come,
+// counted from the last call of OnReadIdle or SetReadIdle if that was later.
 func (c Conn) Idle() time.Duration {
 	s, err := c.lockOpen()
 	if err != nil {
@@ -174,15 +236,16 @@ func (l *eventLoop) openDue(ch *chunk, i uint32, s *slot) {
 	due := func(at int64) bool { return at != 0 && at <= l.now }
 	stuck := s.pending > 0
 	if s.idle != 0 && ch.part(i).working() {
-		s.active = l.now // the jobs under way will tell when they are done
+		s.acted(l.now) // the jobs under way will tell when they are done
 	}
+	idle := s.idle != 0 && due(s.active+int64(s.idle)+1)
 	switch {
 	case due(s.writeEnd) && s.flags&flagWriteBroken != 0:
 		l.shut(ch, i, s, false) // the peer had its time for last words
 		return
 	case due(s.writeEnd) && stuck:
 		ch.conn(i).markAborted(s, ErrWriteTimeout)
-	case s.idle != 0 && due(s.active+int64(s.idle)+1):
+	case idle && s.flags&flagReadIdle == 0:
 		if stuck { // no byte left for all that time
 			ch.conn(i).markAborted(s, ErrIdleTimeout)
 		} else {
@@ -190,11 +253,28 @@ func (l *eventLoop) openDue(ch *chunk, i uint32, s *slot) {
 		}
 	case due(s.readEnd):
 		l.beginClose(ch, i, ErrReadTimeout)
-	case due(s.writeEnd):
-		s.flags |= flagWriteLate
+	default:
+		if due(s.writeEnd) {
+			s.flags |= flagWriteLate
+		}
+		if idle {
+			l.readIdle(ch, i, s)
+		}
 	}
 	s.want |= wantTimer
 	l.settle(ch, i, s)
+}
+
+// readIdle calls OnReadIdle and begins to count anew, with s locked, which is
+// unlocked while the callback runs.
+func (l *eventLoop) readIdle(ch *chunk, i uint32, s *slot) {
+	s.active = l.now
+	s.flags |= flagBusy
+	l.mayRun(ch.part(i))
+	s.mu.Unlock()
+	l.callFunc("OnReadIdle", ch.conn(i), l.routes[s.route].readIdle.OnReadIdle)
+	s.mu.Lock()
+	s.flags &^= flagBusy
 }
 
 // closingDue ends a closing connection that need not or must not wait longer,
@@ -356,7 +436,7 @@ func (ts *timers) advance(l *eventLoop) {
 		stopped := t.over.Swap(true)
 		ts.drop(t)
 		if !stopped {
-			l.execute("AfterFunc", task{t.c, t.fn})
+			l.execute("AfterFunc", task{c: t.c, fn: t.fn})
 		}
 	}
 	ts.due = slices.Delete(ts.due, 0, n)
