@@ -51,33 +51,26 @@ func (o *outbound) drop() {
 	}
 }
 
-// outbox returns c.out, with mu held.
-func (c *Conn) outbox() *outbound {
-	if c.out == nil {
-		c.out = new(outbound)
-	}
-	return c.out
-}
-
 // link queues a prepared frame without a copy, or holds it if the peer is slow, with
 // mu held.
 func (c *Conn) link(frame []byte) error {
-	if c.out.busy() || c.out != nil && c.out.raised && c.conn.AboveHighWater() {
+	o := c.out()
+	if o.busy() || o != nil && o.raised && c.conn.AboveHighWater() {
 		return c.hold(frame, true)
 	}
-	if c.conn.PendingWrite()+len(frame) > onTheWay && (c.out == nil || !c.out.raised) {
+	if c.conn.PendingWrite()+len(frame) > onTheWay && (o == nil || !o.raised) {
 		// From here on OnDrain tells when there is room.
 		if err := c.conn.SetWaterMarks(refill, onTheWay, noLimit); err != nil {
 			return err
 		}
-		c.outbox().raised = true
+		c.extra().out.raised = true
 	}
 	return c.conn.Append(frame)
 }
 
 // hold has a frame wait, with mu held. droppable says whether it was broadcast.
 func (c *Conn) hold(frame []byte, droppable bool) error {
-	o, limit := c.outbox(), &c.of.backlog
+	o, limit := &c.extra().out, &c.of.backlog
 	count := c.of.count(c.conn.Loop())
 	entry := held{frame: frame}
 	if droppable {
@@ -131,7 +124,7 @@ func (o *outbound) shed(which func(*held) bool) int {
 func (c *Conn) aged(sluice.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	o, limit, now := c.out, &c.of.backlog, time.Now()
+	o, limit, now := c.out(), &c.of.backlog, time.Now()
 	o.aging = false
 	old := func(h *held) bool { return now.Sub(h.since) >= limit.Age }
 	if limit.Policy == CloseSlow {
@@ -158,7 +151,7 @@ func (c *Conn) tooSlow() {
 		return
 	}
 	c.of.count(c.conn.Loop()).slow.Add(1)
-	c.out.drop()
+	c.out().drop()
 	c.writeClose(c.of.backlog.Status, "too slow")
 	c.end(ErrSlow)
 	_ = c.conn.Close()
@@ -167,7 +160,7 @@ func (c *Conn) tooSlow() {
 // release gives what waits to the connection beneath, as far as there is room, with
 // mu held. Loop only.
 func (c *Conn) release() {
-	o := c.out
+	o := c.out()
 	if o.writer != nil {
 		return // its end does
 	}

@@ -39,14 +39,15 @@ type part struct {
 func (c *Conn) Blocking() *Blocking {
 	b := &Blocking{c: c}
 	b.change.L = &b.mu
-	if !c.view.CompareAndSwap(nil, b) {
-		return c.view.Load()
-	}
 	c.mu.Lock()
-	ended, cause := c.is(isEnded), c.cause
-	c.mu.Unlock()
-	if ended {
-		b.fail(cause)
+	defer c.mu.Unlock()
+	if x := c.extra(); x.view != nil {
+		return x.view
+	}
+	c.more.view = b
+	c.note(isViewed)
+	if c.is(isEnded) {
+		b.fail(c.cause())
 	}
 	return b
 }
@@ -199,11 +200,11 @@ func (b *Blocking) Write(ctx context.Context, op Opcode, data []byte) error {
 	stop := context.AfterFunc(ctx, func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.out.wake()
+		c.out().wake()
 	})
 	defer stop()
 	c.mu.Lock()
-	c.waitFor(func() bool { return ctx.Err() != nil || !c.conn.AboveHighWater() && !c.out.busy() })
+	c.waitFor(func() bool { return ctx.Err() != nil || !c.conn.AboveHighWater() && !c.out().busy() })
 	c.mu.Unlock()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

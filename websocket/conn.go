@@ -18,31 +18,63 @@ import (
 type Conn struct {
 	conn sluice.Conn
 	of   *service
-	view atomic.Pointer[Blocking] // nil unless there is one
-	bits atomic.Uint32            // facts
+	rx   *receiver     // loop only: of a message or frame that has come in part, otherwise nil
+	bits atomic.Uint32 // facts
+	home int32         // loop only: its place among of.all, -1 before and after
 
 	// What the handshake agreed on.
-	window   uint8        // bits of the window for what is sent, if facts has isDeflated
-	protocol uint8        // its number in of.protocols from 1, 0 means none
-	comp     *compression // nil unless messages refer to those before
+	window   uint8 // bits of the window for what is sent, with isDeflated
+	protocol uint8 // its number in of.protocols from 1, 0 means none
 
-	// Loop only.
-	stuck int32     // bytes that waited when a ping was due and could not be sent
-	rx    *receiver // of a message or frame that has come in part, otherwise nil
-	joins []join    // the groups that it is in
-
-	mu    sync.Mutex
-	ctx   any
-	cause error // why it ended, if this package knows; see also isAnswered
-	out   *outbound
+	mu   sync.Mutex
+	ctx  any
+	more *extra // what it mostly does not have; nil until it is needed, then always the same
 }
 
-// compression is what a connection has on which messages refer to those before:
-// the Deflater belongs to those who hold Conn.mu, the Inflater to the loop.
-type compression struct {
-	deflater ws.Deflater
-	inflater ws.Inflater
-	inward   bool // true exactly when the Inflater is used
+// extra is what most connections do not have. Conn.mu guards it.
+type extra struct {
+	out   outbound
+	cause error     // why it ended, if this package knows; see also isAnswered
+	view  *Blocking // with isViewed
+	joins []join    // the groups that it is in
+	stuck int       // bytes that waited when a ping was due and could not be sent
+
+	deflater ws.Deflater // with outTakes
+	inflater ws.Inflater // with inTakes: the loop's alone
+}
+
+// extra returns c.more, with mu held.
+func (c *Conn) extra() *extra {
+	if c.more == nil {
+		c.more = new(extra)
+	}
+	return c.more
+}
+
+// out returns what waits to be written, with mu held; nil if there never was anything.
+func (c *Conn) out() *outbound {
+	if c.more == nil {
+		return nil
+	}
+	return &c.more.out
+}
+
+// cause returns why the connection ended, with mu held.
+func (c *Conn) cause() error {
+	if c.more == nil {
+		return nil
+	}
+	return c.more.cause
+}
+
+// view returns the Blocking that c was turned into, nil if there is none.
+func (c *Conn) view() *Blocking {
+	if !c.is(isViewed) {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.more.view
 }
 
 // Facts about a connection, in Conn.bits.
@@ -56,7 +88,9 @@ const (
 	isEnded                       // OnClose was called
 	isAtEOF                       // the peer's end has come and waits for what is unread
 	isDeflated                    // permessage-deflate was agreed on
+	isViewed                      // there is a Blocking
 	outTakes                      // messages that are sent may refer to those before
+	inTakes                       // those that come may
 	isPlain                       // messages are not compressed any more
 )
 
@@ -74,13 +108,11 @@ func (c *Conn) setParams(p ws.Params) {
 	c.window = uint8(out.Bits)
 	if out.Takeover {
 		c.note(outTakes)
+		c.extra().deflater = ws.Deflater{Side: out, Level: c.of.compression.Level}
 	}
-	if out.Takeover || in.Takeover {
-		c.comp = &compression{
-			deflater: ws.Deflater{Side: out, Level: c.of.compression.Level},
-			inflater: ws.Inflater{Side: in},
-			inward:   in.Takeover,
-		}
+	if in.Takeover {
+		c.note(inTakes)
+		c.extra().inflater = ws.Inflater{Side: in}
 	}
 }
 

@@ -96,7 +96,7 @@ func (d *Dialer) Dial(ctx context.Context, rawURL string, attached any) (*Conn, 
 		return nil, err
 	}
 	h := &greeting{
-		conn: &Conn{of: sv, ctx: attached}, key: ws.NewKey(), result: make(chan error, 1),
+		conn: &Conn{of: sv, ctx: attached, home: -1}, key: ws.NewKey(), result: make(chan error, 1),
 	}
 	h.dec.ResetResponses(&headLimits)
 	h.dec.Answering(http.MethodGet)

@@ -80,20 +80,20 @@ func (c *Conn) peerEnded() {
 // end notes why the connection ends, with mu held; the first cause counts.
 // Nothing more is written.
 func (c *Conn) end(cause error) {
-	if c.cause == nil {
-		c.cause = cause
+	if x := c.extra(); x.cause == nil {
+		x.cause = cause
 	}
 	c.note(isClosing | isDeaf)
-	c.out.drop()
+	c.out().drop()
 }
 
 // OnDrain sends what waited.
 func (e *endpoint) OnDrain(sluice.Conn) {
 	c := (*Conn)(e)
 	c.mu.Lock()
-	if c.out != nil {
+	if c.more != nil {
 		c.release()
-		c.out.wake()
+		c.out().wake()
 	}
 	c.mu.Unlock()
 	if d := c.of.drain; d != nil && !c.is(isClosing) {
@@ -107,22 +107,20 @@ func (e *endpoint) OnHangup(sluice.Conn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.note(isClosing)
-	c.out.wake()
+	c.out().wake()
 }
 
 // OnReadIdle pings a peer that is silent, and gives one up that did not answer.
 func (e *endpoint) OnReadIdle(conn sluice.Conn) {
 	c := (*Conn)(e)
-	if c.is(isClosing|isPaused) || c.view.Load().full() {
+	if c.is(isClosing|isPaused) || c.view().full() {
 		return
 	}
 	pinged := c.is(isPinged)
 	if conn.AboveHighWater() { // it is not read from, and no ping would reach it
-		left := int32(conn.PendingWrite())
-		if pinged && left >= c.stuck {
+		if c.stalled(pinged) {
 			c.silent()
 		}
-		c.stuck = left
 		c.note(isPinged)
 		return
 	}
@@ -132,6 +130,17 @@ func (e *endpoint) OnReadIdle(conn sluice.Conn) {
 	}
 	c.note(isPinged)
 	_ = c.Ping(nil)
+}
+
+// stalled notes how much waits to be sent and reports whether, since it was noted
+// before, nothing has left.
+func (c *Conn) stalled(noted bool) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	x, left := c.extra(), c.conn.PendingWrite()
+	was := x.stuck
+	x.stuck = left
+	return noted && left >= was
 }
 
 // silent ends the connection because the peer does not answer.
@@ -152,21 +161,23 @@ func (e *endpoint) OnClose(conn sluice.Conn, err error) {
 	err = c.ending(err, closing)
 	c.end(err)
 	c.note(isEnded)
-	c.out.wake()
+	c.out().wake()
+	joins := c.more.joins
 	c.mu.Unlock()
-	for len(c.joins) > 0 {
-		c.joins[len(c.joins)-1].shard.remove(c)
+	for _, j := range joins {
+		j.shard.remove(c)
 	}
+	c.of.all.shard(conn.EventLoop()).remove(c)
 	c.of.count(conn.Loop()).conns.Add(-1)
-	c.view.Load().fail(err)
+	c.view().fail(err)
 	c.of.h.OnClose(c, err)
 }
 
 // ending returns what OnClose is to be given, with mu held.
 func (c *Conn) ending(err error, closing bool) error {
 	switch {
-	case c.cause != nil:
-		return c.cause
+	case c.cause() != nil:
+		return c.cause()
 	case c.is(isAnswered):
 		return nil
 	case closing && errors.Is(err, sluice.ErrReadTimeout):
@@ -186,7 +197,7 @@ func (c *Conn) refuse(err error) {
 	c.of.count(c.conn.Loop()).broken.Add(1)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.out.drop()
+	c.out().drop()
 	if !c.is(isClosing) {
 		c.writeClose(refused.Status, refused.Reason)
 	}
@@ -203,13 +214,13 @@ func (c *Conn) peerClosed(payload []byte) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.out.drop()
+	c.out().drop()
 	if !c.is(isClosing) {
-		c.cause = &CloseError{status, string(reason)}
+		c.extra().cause = &CloseError{status, string(reason)}
 		c.writeClose(status, "")
 	}
 	c.note(isClosing | isDeaf | isAnswered)
-	c.out.wake()
+	c.out().wake()
 	if !c.of.client {
 		_ = c.conn.Close()
 		return

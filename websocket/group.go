@@ -1,6 +1,7 @@
 package websocket
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -101,31 +102,57 @@ func (s *shard) add(c *Conn) {
 	if c.is(isEnded) || s.place(c) >= 0 {
 		return
 	}
-	c.joins = append(c.joins, join{s, len(s.members)})
+	s.put(c, len(s.members))
 	s.members = append(s.members, c)
 	s.group.count.Add(1)
 }
 
-// place returns the index in c.joins of s, or -1.
+// place returns c's place among the members, or -1. A connection keeps that among
+// all of its service's itself, and those in other groups, which it mostly is not in,
+// in a list.
 func (s *shard) place(c *Conn) int {
-	for i := range c.joins {
-		if c.joins[i].shard == s {
-			return i
+	if s.group == &c.of.all {
+		return int(c.home)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.more != nil {
+		for _, j := range c.more.joins {
+			if j.shard == s {
+				return j.at
+			}
 		}
 	}
 	return -1
 }
 
-// remove ends c's membership.
-func (s *shard) remove(c *Conn) {
-	i := s.place(c)
-	if i < 0 {
+// put notes c's place among the members; -1 means that it is none any more.
+func (s *shard) put(c *Conn, at int) {
+	if s.group == &c.of.all {
+		c.home = int32(at)
 		return
 	}
-	at := c.joins[i].at
-	last := len(c.joins) - 1
-	c.joins[i] = c.joins[last]
-	c.joins = c.joins[:last]
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	x := c.extra()
+	i := slices.IndexFunc(x.joins, func(j join) bool { return j.shard == s })
+	switch {
+	case i < 0:
+		x.joins = append(x.joins, join{s, at})
+	case at < 0:
+		x.joins = slices.Delete(slices.Clone(x.joins), i, i+1)
+	default:
+		x.joins[i].at = at
+	}
+}
+
+// remove ends c's membership.
+func (s *shard) remove(c *Conn) {
+	at := s.place(c)
+	if at < 0 {
+		return
+	}
+	s.put(c, -1)
 	s.members[at] = nil
 	s.holes++
 	s.group.count.Add(-1)
@@ -141,7 +168,7 @@ func (s *shard) compact() {
 	kept := s.members[:0]
 	for _, c := range s.members {
 		if c != nil {
-			c.joins[s.place(c)].at = len(kept)
+			s.put(c, len(kept))
 			kept = append(kept, c)
 		}
 	}

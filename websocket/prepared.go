@@ -79,6 +79,6 @@ func (c *Conn) writePrepared(p *Prepared) error {
 	if err != nil {
 		c.note(isPlain)
 	}
-	c.comp.deflater.Sent(p.data)
+	c.more.deflater.Sent(p.data)
 	return err
 }

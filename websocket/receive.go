@@ -85,7 +85,7 @@ func (c *Conn) take(rx *receiver, part *ws.Part) {
 	case c.is(isClosing): // the peer had not heard of it
 	case part.First && part.Last:
 		c.whole(rx, part, part.Data)
-	case !part.Compressed && (c.of.parts != nil || c.view.Load() != nil):
+	case !part.Compressed && (c.of.parts != nil || c.is(isViewed)):
 		if part.Last {
 			c.of.count(c.conn.Loop()).in.Add(1)
 		}
@@ -142,8 +142,8 @@ func (c *Conn) whole(rx *receiver, part *ws.Part, data []byte) {
 func (c *Conn) inflate(rx *receiver, p []byte) ([]byte, error) {
 	var alone ws.Inflater // of a message that refers to none before
 	i := &alone
-	if c.comp != nil && c.comp.inward {
-		i = &c.comp.inflater
+	if c.is(inTakes) {
+		i = &c.more.inflater // there since the handshake
 	}
 	var err error
 	rx.plain, err = i.Append(rx.plain[:0], p, c.of.limits.Message)
@@ -152,7 +152,7 @@ func (c *Conn) inflate(rx *receiver, p []byte) ([]byte, error) {
 
 // deliver gives a message, or a part of one, to whoever takes them.
 func (c *Conn) deliver(op Opcode, data []byte, first, last bool) {
-	switch v := c.view.Load(); {
+	switch v := c.view(); {
 	case v != nil:
 		v.push(op, data, first, last)
 	case c.of.parts != nil:
@@ -170,11 +170,11 @@ func (c *Conn) control(part *ws.Part) {
 		c.peerClosed(part.Data)
 	case ws.Ping:
 		_ = c.writeControl(ws.Pong, part.Data)
-		if s.ping != nil && c.view.Load() == nil {
+		if s.ping != nil && !c.is(isViewed) {
 			s.ping.OnPing(c, part.Data)
 		}
 	case ws.Pong:
-		if s.pong != nil && c.view.Load() == nil {
+		if s.pong != nil && !c.is(isViewed) {
 			s.pong.OnPong(c, part.Data)
 		}
 	}

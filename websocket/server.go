@@ -100,7 +100,7 @@ func (s *Server) ready() (*service, error) {
 
 // newConn makes a connection of what a handshake has agreed on.
 func (s *service) newConn(a *agreement, attached any) *Conn {
-	c := &Conn{of: s, ctx: attached, protocol: uint8(a.protocol)}
+	c := &Conn{of: s, ctx: attached, home: -1, protocol: uint8(a.protocol)}
 	if a.deflate {
 		c.setParams(a.params)
 	}

@@ -65,7 +65,7 @@ func (c *Conn) writeMessage(op Opcode, data []byte) error {
 	var small []byte
 	takes := c.is(outTakes)
 	if takes {
-		small = c.comp.deflater.Append(*scratch, data)
+		small = c.more.deflater.Append(*scratch, data)
 	} else {
 		alone := ws.Deflater{Side: ws.Side{Bits: int(c.window)}, Level: c.of.compression.Level}
 		small = alone.Append(*scratch, data)
@@ -82,12 +82,12 @@ func (c *Conn) writeMessage(op Opcode, data []byte) error {
 // held. While others wait that may be dropped, none may refer to those before it.
 func (c *Conn) compresses(n int) bool {
 	return c.bits.Load()&(isDeflated|isPlain) == isDeflated && n >= c.of.compression.Threshold &&
-		!(c.is(outTakes) && c.out.busy())
+		!(c.is(outTakes) && c.out().busy())
 }
 
 // writeFrame queues a frame of a message, with mu held: behind those that wait.
 func (c *Conn) writeFrame(h ws.Header, payload []byte) error {
-	if c.out.busy() {
+	if c.out().busy() {
 		return c.hold(c.compose(nil, h, payload), false)
 	}
 	return c.send(h, payload)
@@ -151,7 +151,7 @@ func (c *Conn) writeClose(status Status, reason string) {
 	p := ws.AppendClose(payload[:0], status, reason)
 	h := ws.Header{Fin: true, Opcode: ws.Close}
 	c.note(isClosing)
-	if o := c.out; o != nil {
+	if o := c.out(); o != nil {
 		if o.writer != nil { // what waits would come within its message
 			o.drop()
 		}

@@ -36,17 +36,17 @@ func (c *Conn) Writer(op Opcode) (*Writer, error) {
 	switch {
 	case c.is(isClosing):
 		return nil, ErrClosed
-	case c.out != nil && c.out.writer != nil:
+	case c.extra().out.writer != nil:
 		return nil, errWriting
 	}
 	w := &Writer{c: c, op: op}
-	if len(c.outbox().held) > 0 {
-		c.waitFor(func() bool { return len(c.out.held) == 0 && c.out.writer == nil })
+	if len(c.more.out.held) > 0 {
+		c.waitFor(func() bool { return !c.more.out.busy() })
 		if c.is(isClosing) {
 			return nil, ErrClosed
 		}
 	}
-	c.out.writer = w
+	c.more.out.writer = w
 	return w, nil
 }
 
@@ -99,7 +99,7 @@ func (w *Writer) flush(last bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.waitFor(func() bool { return !c.conn.AboveHighWater() })
-	if c.is(isClosing) || c.out.writer != w {
+	if c.is(isClosing) || c.more.out.writer != w {
 		return ErrClosed
 	}
 	err := c.send(ws.Header{Fin: last, Opcode: w.op}, w.buf)
@@ -110,8 +110,8 @@ func (w *Writer) flush(last bool) error {
 	w.op, w.buf = ws.Continuation, w.buf[:0]
 	if last {
 		c.of.count(c.conn.Loop()).out.Add(1)
-		c.out.writer = nil
-		c.out.wake()
+		c.more.out.writer = nil
+		c.more.out.wake()
 		c.release()
 	}
 	return nil
@@ -120,7 +120,7 @@ func (w *Writer) flush(last bool) error {
 // waitFor waits until ready says true or the connection closes, with mu held.
 func (c *Conn) waitFor(ready func() bool) {
 	for !c.is(isClosing) && !ready() {
-		o := c.outbox()
+		o := &c.extra().out
 		if o.room == nil {
 			o.room = sync.NewCond(&c.mu)
 		}
