@@ -241,6 +241,7 @@ func TestMalformedCompressedData(t *testing.T) {
 		"\x00\x05\x00\xfa\xff\x48\x65",     // fewer bytes than announced
 		"\x00\x09\x00\xf6\xff",             // a block that reaches beyond the message
 		"\x01\x09\x00\xf6\xff",             // and is the last
+		"\x00\x04\x00\xfb\xff",             // a block that the tail's bytes end
 		"\x01\x0a\x00\xf5\xffa",            // likewise
 		"\xf3\x48\xcd\xc9\xc9\x07\x00",     // BFINAL, and no empty block
 		"\xf2\x00\x11\x00\x00",             // refers to what was never sent

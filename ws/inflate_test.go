@@ -13,6 +13,7 @@ type naive struct {
 	out      []byte // begins with the dictionary
 	farthest int    // the greatest distance
 	streams  int    // that have ended
+	empty    bool   // true exactly when the last block was stored, and empty
 }
 
 var (
@@ -26,6 +27,9 @@ func naively(payload string, window []byte) (n *naive, out []byte, err error) {
 	n = &naive{in: payload + "\x00\x00\xff\xff", out: append([]byte(nil), window...)}
 	for n.bit < 8*len(n.in) && err == nil {
 		err = n.block()
+	}
+	if err == nil && !n.empty {
+		err = errBad // such a block is what a message ends with
 	}
 	return n, n.out[len(window):], err
 }
@@ -54,6 +58,7 @@ func (n *naive) block() error {
 	if err != nil {
 		return err
 	}
+	n.empty = false
 	switch kind {
 	case 0:
 		err = n.stored()
@@ -87,6 +92,7 @@ func (n *naive) stored() error {
 	if size^0xffff != inverse {
 		return errBad
 	}
+	n.empty = size == 0
 	for range size {
 		c, err := n.take(8)
 		if err != nil {

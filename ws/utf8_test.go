@@ -23,21 +23,22 @@ func mendable(s string, more int) bool {
 }
 
 // refusedAt returns after how many bytes a text is refused: at the first that
-// nothing behind it can mend, at the end if that is within a rune, or -1.
-func refusedAt(s string) int {
+// nothing behind it can mend, at the end if that is within a rune, when cut is
+// true, or -1.
+func refusedAt(s string) (at int, cut bool) {
 	whole := 0 // bytes of whole runes
 	for i := range len(s) {
 		if !mendable(s[whole:i+1], 3) {
-			return i + 1
+			return i + 1, false
 		}
 		if utf8.ValidString(s[whole : i+1]) {
 			whole = i + 1
 		}
 	}
 	if whole < len(s) {
-		return len(s)
+		return len(s), true
 	}
-	return -1
+	return -1, false
 }
 
 // textStream returns a text in frames that end before the given places, with a
@@ -66,7 +67,7 @@ func textStream(s string, cuts ...int) (stream string, at []int) {
 func checkText(t *testing.T, s string, cuts ...int) {
 	t.Helper()
 	stream, at := textStream(s, cuts...)
-	want := refusedAt(s)
+	want, cut := refusedAt(s)
 	src := source{role: ws.FromServer, bytes: stream}
 	for _, r := range []*reading{src.read(t, singles(stream)...), src.read(t, stream)} {
 		if (r.err != nil) != (want >= 0) || r.err != nil && r.err != ws.ErrNotUTF8 {
@@ -78,7 +79,7 @@ func checkText(t *testing.T, s string, cuts ...int) {
 	}
 	r := src.read(t, singles(stream)...)
 	wantTaken := at[want-1]
-	if want == len(s) && mendable(s, 3) && len(cuts) > 0 && cuts[len(cuts)-1] == len(s) {
+	if cut && len(cuts) > 0 && cuts[len(cuts)-1] == len(s) {
 		wantTaken = len(stream) // its last frame is empty, and tells of the end
 	}
 	if r.taken != wantTaken {
@@ -138,7 +139,7 @@ func TestEveryKindOfRune(t *testing.T) {
 func TestTextInPieces(t *testing.T) {
 	for _, s := range interesting {
 		src := source{role: ws.FromServer, bytes: frame{first: fin | text, payload: s}.bytes(ws.FromServer)}
-		if n := refusedAt(s); n > 0 && n < len(s) {
+		if n, cut := refusedAt(s); n > 0 && !cut {
 			r := src.read(t, src.bytes[:2+n])
 			if r.err != ws.ErrNotUTF8 {
 				t.Errorf("%q: %v after %d bytes", s, r.err, n)
