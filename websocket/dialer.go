@@ -245,7 +245,7 @@ func (g *greeting) answered(conn sluice.Conn, in *buffer.LinkBuffer) bool {
 
 // accept checks an answer (RFC 6455 4.1) and returns what is wrong with it.
 func (g *greeting) accept(head *http1.Head) string {
-	get := (&Request{head: head}).Get
+	get := (&Request{fields: head.Fields}).peek
 	sv, c := g.conn.of, g.conn
 	switch {
 	case head.Status != http.StatusSwitchingProtocols:

@@ -49,34 +49,34 @@ type agreement struct {
 }
 
 // negotiate reads the request of a handshake (RFC 6455 4.2).
-func (s *Server) negotiate(r *Request) (*agreement, *Refusal) {
-	key := r.Get("Sec-WebSocket-Key")
+func (s *Server) negotiate(r *Request) (a agreement, refused *Refusal) {
+	key := r.peek("Sec-WebSocket-Key")
 	switch {
-	case r.method != http.MethodGet:
-		return nil, refuse(http.StatusMethodNotAllowed, "a WebSocket handshake is a GET", "Allow", http.MethodGet)
-	case !r.modern || !ws.HasToken(r.Get("Upgrade"), "websocket"):
-		return nil, refuse(http.StatusUpgradeRequired, "this is for WebSocket: ask for an upgrade to it, with HTTP/1.1",
+	case string(r.method) != http.MethodGet:
+		return a, refuse(http.StatusMethodNotAllowed, "a WebSocket handshake is a GET", "Allow", http.MethodGet)
+	case !r.modern || !ws.HasToken(r.peek("Upgrade"), "websocket"):
+		return a, refuse(http.StatusUpgradeRequired, "this is for WebSocket: ask for an upgrade to it, with HTTP/1.1",
 			"Upgrade", "websocket", "Connection", "Upgrade")
-	case !ws.HasToken(r.Get("Connection"), "upgrade"):
-		return nil, refuse(http.StatusBadRequest, "the field Connection does not say upgrade")
-	case r.Get("Sec-WebSocket-Version") != ws.Version:
-		return nil, refuse(http.StatusUpgradeRequired, "the version of WebSocket is "+ws.Version,
+	case !ws.HasToken(r.peek("Connection"), "upgrade"):
+		return a, refuse(http.StatusBadRequest, "the field Connection does not say upgrade")
+	case r.peek("Sec-WebSocket-Version") != ws.Version:
+		return a, refuse(http.StatusUpgradeRequired, "the version of WebSocket is "+ws.Version,
 			"Sec-WebSocket-Version", ws.Version, "Upgrade", "websocket", "Connection", "Upgrade")
 	case !ws.ValidKey(key):
-		return nil, refuse(http.StatusBadRequest, "Sec-WebSocket-Key is not 16 bytes in base64, once")
+		return a, refuse(http.StatusBadRequest, "Sec-WebSocket-Key is not 16 bytes in base64, once")
 	case r.body:
-		return nil, refuse(http.StatusBadRequest, "a WebSocket handshake has no body")
+		return a, refuse(http.StatusBadRequest, "a WebSocket handshake has no body")
 	}
 	check := s.CheckOrigin
 	if check == nil {
 		check = sameOrigin
 	}
 	if !check(r) {
-		return nil, refuse(http.StatusForbidden, "connections from this origin are not allowed")
+		return a, refuse(http.StatusForbidden, "connections from this origin are not allowed")
 	}
-	a := &agreement{accept: ws.AcceptKey(key), protocol: s.choose(r.Get("Sec-WebSocket-Protocol"))}
+	a = agreement{accept: ws.AcceptKey(key), protocol: s.choose(r.peek("Sec-WebSocket-Protocol"))}
 	if c := s.service.compression; c != nil {
-		a.params, a.answered, a.deflate = ws.Negotiate(r.Get("Sec-WebSocket-Extensions"), c.Params)
+		a.params, a.answered, a.deflate = ws.Negotiate(r.peek("Sec-WebSocket-Extensions"), c.Params)
 	}
 	return a, nil
 }
@@ -95,9 +95,9 @@ func (s *Server) choose(offered string) int {
 	return 0
 }
 
-// answer returns the head that accepts a handshake, with fields of the user's.
-func (a *agreement) answer(s *service, extra http.Header) []byte {
-	p := http1.AppendStatusLine(make([]byte, 0, 256), 1, http.StatusSwitchingProtocols, "")
+// answer appends the head that accepts a handshake, with fields of the user's.
+func (a *agreement) answer(dst []byte, s *service, extra http.Header) []byte {
+	p := http1.AppendStatusLine(dst, 1, http.StatusSwitchingProtocols, "")
 	p = http1.AppendField(p, "Upgrade", "websocket")
 	p = http1.AppendField(p, "Connection", "Upgrade")
 	p = http1.AppendField(p, "Sec-WebSocket-Accept", a.accept)

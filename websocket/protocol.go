@@ -3,6 +3,7 @@ package websocket
 import (
 	"cmp"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/sluice-go/sluice"
@@ -30,8 +31,22 @@ var (
 	_ sluice.ReadIdleHandler = protocol{}
 )
 
-// opening is a request that has come in part.
-type opening struct{ dec http1.Decoder }
+// opening is what a request is read with. It stays with a connection only while a
+// request has come in part.
+type opening struct {
+	dec     http1.Decoder
+	head    http1.Head
+	request Request
+	answer  []byte
+}
+
+var openings = sync.Pool{New: func() any { return new(opening) }}
+
+// give returns o to its pool.
+func (o *opening) give() {
+	o.request = Request{}
+	openings.Put(o)
+}
 
 // OnOpen begins to wait for the request.
 func (p protocol) OnOpen(conn sluice.Conn) {
@@ -47,7 +62,7 @@ func (p protocol) OnData(conn sluice.Conn, in *buffer.LinkBuffer) {
 	case *opening:
 		p.request(conn, in, at)
 	default:
-		o := new(opening)
+		o := openings.Get().(*opening)
 		o.dec.Reset(&headLimits)
 		p.request(conn, in, o)
 	}
@@ -55,48 +70,52 @@ func (p protocol) OnData(conn sluice.Conn, in *buffer.LinkBuffer) {
 
 // request takes the request of a handshake, if it is whole.
 func (p protocol) request(conn sluice.Conn, in *buffer.LinkBuffer, o *opening) {
-	var head http1.Head
-	raw := in.Bytes()
-	n, err := o.dec.Head(raw, &head)
-	switch {
-	case err != nil:
+	n, err := o.dec.Head(in.Bytes(), &o.head)
+	if n == 0 && err == nil {
+		conn.SetContext(o)
+		return
+	}
+	conn.SetContext(nil)
+	if err != nil {
 		status := http.StatusBadRequest
 		if e, ok := err.(*http1.Error); ok {
 			status = e.Status
 		}
 		p.refuse(conn, refuse(status, err.Error()))
-		return
-	case n == 0:
-		conn.SetContext(o)
+		o.give()
 		return
 	}
-	s := p.s
-	sv, err := s.ready()
+	o.request.decoded(conn, &o.head)
+	if e := p.admit(conn, o); e != nil {
+		_ = in.Skip(n)
+		conn.SetContext(e)
+		e.OnOpen(conn)
+		if in.Len() > 0 {
+			e.OnData(conn, in)
+		}
+	}
+	o.give()
+}
+
+// admit answers a request, and returns the endpoint if it is accepted.
+func (p protocol) admit(conn sluice.Conn, o *opening) *endpoint {
+	sv, err := p.s.ready()
 	if err != nil {
 		p.refuse(conn, refuse(http.StatusInternalServerError, "the WebSocket server is not set up"))
-		return
+		return nil
 	}
-	accept := s.Accept
-	if accept == nil {
-		accept = func(*Request) (any, error) { return nil, nil }
-	}
-	a, attached, refused := s.admit(decodedRequest(conn, &head, raw[:n]), accept)
+	a, attached, refused := p.s.admit(&o.request, p.s.Accept)
 	if refused != nil {
 		p.refuse(conn, refused)
-		return
+		return nil
 	}
-	e := (*endpoint)(sv.newConn(a, attached))
-	_ = in.Skip(n)
 	_ = conn.SetReadDeadline(time.Time{})
-	if _, err := conn.Write(a.answer(sv, nil)); err != nil {
+	o.answer = a.answer(o.answer[:0], sv, nil)
+	if _, err := conn.Write(o.answer); err != nil {
 		_ = conn.Abort()
-		return
+		return nil
 	}
-	conn.SetContext(e)
-	e.OnOpen(conn)
-	if in.Len() > 0 {
-		e.OnData(conn, in)
-	}
+	return (*endpoint)(sv.newConn(a, attached))
 }
 
 // refuse answers a request that is not accepted, and ends the connection.

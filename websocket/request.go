@@ -7,108 +7,127 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/url"
 	"strings"
+	"unsafe"
 
-	"github.com/sluice-go/sluice"
 	"github.com/sluice-go/sluice/http1"
 )
 
 // Request is the request of an opening handshake, as Server.Accept and
 // Server.CheckOrigin see it. It must not be used after they have returned.
 type Request struct {
-	method, target, host string
+	method, target, host []byte
+	fields               []http1.Field
 	modern               bool // true exactly when it is of HTTP/1.1
 	body                 bool // true exactly when it has a body
-	remote               func() net.Addr
-	tls                  func() *tls.ConnectionState
-
-	std  *http.Request // nil unless it came so, or was asked for
-	head *http1.Head   // nil if it came as std
-	raw  []byte        // the bytes of head
+	conn                 interface{ RemoteAddr() net.Addr }
+	std                  *http.Request // nil unless it came so, or was asked for
+	came                 bool          // true exactly when it came so, and has no fields
 }
 
-// decodedRequest returns the request that was read from a connection. raw are the
-// bytes of head.
-func decodedRequest(c sluice.Conn, head *http1.Head, raw []byte) *Request {
-	return &Request{
-		method: string(head.Method), target: string(head.Target), host: string(head.Host),
-		modern: head.Minor > 0, body: head.Length != 0,
-		remote: c.RemoteAddr, tls: c.TLS, head: head, raw: raw,
+// decoded makes r the request that was read from a connection.
+func (r *Request) decoded(conn interface{ RemoteAddr() net.Addr }, head *http1.Head) {
+	*r = Request{
+		method: head.Method, target: head.Target, host: head.Host, fields: head.Fields,
+		modern: head.Minor > 0, body: head.Length != 0, conn: conn,
 	}
 }
 
 // standardRequest returns the request of a handler of package http.
 func standardRequest(r *http.Request) *Request {
 	return &Request{
-		method: r.Method, target: r.RequestURI, host: r.Host,
-		modern: r.ProtoAtLeast(1, 1), body: r.ContentLength != 0,
-		remote: func() net.Addr { return textAddr(r.RemoteAddr) },
-		tls:    func() *tls.ConnectionState { return r.TLS },
-		std:    r,
+		method: []byte(r.Method), target: []byte(r.RequestURI), host: []byte(r.Host),
+		modern: r.ProtoAtLeast(1, 1), body: r.ContentLength != 0, std: r, came: true,
 	}
 }
 
 // textAddr is an address of which nothing but the text is known.
 type textAddr string
 
-func (textAddr) Network() string  { return "tcp" }
+// Network returns "tcp".
+func (textAddr) Network() string { return "tcp" }
+
+// String returns the text.
 func (a textAddr) String() string { return string(a) }
 
 // Path returns the target up to the query, as it was sent: escapes are not decoded
 // and dot segments not removed.
 func (r *Request) Path() string {
-	path, _, _ := strings.Cut(r.target, "?")
+	path, _, _ := strings.Cut(string(r.target), "?")
 	return path
 }
 
 // Query returns what follows the first question mark of the target; url.ParseQuery
 // reads it.
 func (r *Request) Query() string {
-	_, query, _ := strings.Cut(r.target, "?")
+	_, query, _ := strings.Cut(string(r.target), "?")
 	return query
 }
 
 // Host returns the value of the field Host.
-func (r *Request) Host() string { return r.host }
+func (r *Request) Host() string { return string(r.host) }
 
 // Get returns the value of a field of the head, in whatever case its name is; of
 // several of that name their values with a comma and a space between, "" if there is
 // none.
-func (r *Request) Get(name string) string {
-	if r.head == nil {
+func (r *Request) Get(name string) string { return strings.Clone(r.peek(name)) }
+
+// peek is Get for as long as the request is valid.
+func (r *Request) peek(name string) string {
+	if r.came {
 		values := r.std.Header[http.CanonicalHeaderKey(name)]
 		if len(values) == 1 {
 			return values[0]
 		}
 		return strings.Join(values, ", ")
 	}
-	var all []byte
+	all := ""
 	found := false
-	for _, f := range r.head.Fields {
-		if !strings.EqualFold(string(f.Name), name) {
+	for i := range r.fields {
+		f := &r.fields[i]
+		if len(f.Name) != len(name) || !strings.EqualFold(lent(f.Name), name) {
 			continue
 		}
 		if found {
-			all = append(all, ", "...)
+			all += ", " + lent(f.Value)
+			continue
 		}
-		found = true
-		all = append(all, f.Value...)
+		found, all = true, lent(f.Value)
 	}
-	return string(all)
+	return all
 }
 
+// lent returns p as a string, for as long as p does not change.
+func lent(p []byte) string { return unsafe.String(unsafe.SliceData(p), len(p)) }
+
 // RemoteAddr returns the client's address.
-func (r *Request) RemoteAddr() net.Addr { return r.remote() }
+func (r *Request) RemoteAddr() net.Addr {
+	if r.came {
+		return textAddr(r.std.RemoteAddr)
+	}
+	return r.conn.RemoteAddr()
+}
 
 // TLS returns what TLS agreed on with the client, nil without it.
-func (r *Request) TLS() *tls.ConnectionState { return r.tls() }
+func (r *Request) TLS() *tls.ConnectionState {
+	if r.came {
+		return r.std.TLS
+	}
+	if c, ok := r.conn.(interface{ TLS() *tls.ConnectionState }); ok {
+		return c.TLS()
+	}
+	return nil
+}
 
-// HTTP returns the request as an http.Request. On a listener of WebSocket's own it is
-// made when it is asked for.
+// HTTP returns the request as an http.Request, which is made when it is asked for
+// unless it came so.
 func (r *Request) HTTP() (*http.Request, error) {
 	if r.std == nil {
-		std, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(r.raw)))
+		p := http1.AppendRequestLine(nil, string(r.method), string(r.target))
+		for _, f := range r.fields {
+			p = http1.AppendFieldBytes(p, f.Name, f.Value)
+		}
+		std, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(append(p, "\r\n"...))))
 		if err != nil {
 			return nil, fmt.Errorf("websocket: net/http does not read the request: %w", err)
 		}
@@ -121,10 +140,10 @@ func (r *Request) HTTP() (*http.Request, error) {
 // sameOrigin reports whether the page that opens the connection, if it is a browser
 // that does, comes from the same host (RFC 6455 10.2).
 func sameOrigin(r *Request) bool {
-	origin := r.Get("Origin")
+	origin := r.peek("Origin")
 	if origin == "" {
 		return true
 	}
-	u, err := url.Parse(origin)
-	return err == nil && strings.EqualFold(u.Host, r.host)
+	_, host, _ := strings.Cut(origin, "://")
+	return strings.EqualFold(host, lent(r.host))
 }

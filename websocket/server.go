@@ -99,7 +99,7 @@ func (s *Server) ready() (*service, error) {
 }
 
 // newConn makes a connection of what a handshake has agreed on.
-func (s *service) newConn(a *agreement, attached any) *Conn {
+func (s *service) newConn(a agreement, attached any) *Conn {
 	c := &Conn{of: s, ctx: attached, home: -1, protocol: uint8(a.protocol)}
 	if a.deflate {
 		c.setParams(a.params)
@@ -109,12 +109,7 @@ func (s *service) newConn(a *agreement, attached any) *Conn {
 
 // ServeHTTP makes the handshake, asking Accept. The server must be an httpd.Server.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	_, _ = s.upgrade(w, r, func(req *Request) (any, error) {
-		if s.Accept == nil {
-			return nil, nil
-		}
-		return s.Accept(req)
-	})
+	_, _ = s.upgrade(w, r, s.Accept)
 }
 
 // Upgrade makes the handshake within a handler of a server that is an httpd.Server,
@@ -146,7 +141,7 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, accept func(*Re
 		return nil, refused
 	}
 	c := sv.newConn(a, attached)
-	conn, err := httpd.TakeOver(w, a.answer(sv, w.Header()), (*endpoint)(c))
+	conn, err := httpd.TakeOver(w, a.answer(nil, sv, w.Header()), (*endpoint)(c))
 	if err != nil {
 		sv.count(0).refuse.Add(1)
 		if errors.Is(err, errors.ErrUnsupported) {
@@ -160,16 +155,18 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, accept func(*Re
 }
 
 // admit reads the request of a handshake and asks whether it is to be accepted.
-func (s *Server) admit(r *Request, accept func(*Request) (any, error)) (a *agreement, attached any, refused *Refusal) {
+func (s *Server) admit(r *Request, accept func(*Request) (any, error)) (a agreement, attached any, refused *Refusal) {
 	if s.service.leaving.Load() {
-		return nil, nil, refuse(http.StatusServiceUnavailable, "the server is shutting down")
+		return a, nil, refuse(http.StatusServiceUnavailable, "the server is shutting down")
 	}
 	if a, refused = s.negotiate(r); refused != nil {
-		return nil, nil, refused
+		return a, nil, refused
 	}
-	attached, err := accept(r)
-	if err != nil {
-		return nil, nil, refusal(err)
+	if accept != nil {
+		var err error
+		if attached, err = accept(r); err != nil {
+			return a, nil, refusal(err)
+		}
 	}
 	return a, attached, nil
 }
