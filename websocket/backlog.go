@@ -1,6 +1,7 @@
 package websocket
 
 import (
+	"errors"
 	"sync"
 	"time"
 
@@ -21,7 +22,8 @@ const (
 type outbound struct {
 	held   []held // frames that wait, the oldest first
 	bytes  int    // of them
-	raised bool   // true exactly when the marks of the connection beneath are ours
+	loose  int    // bytes of those that may be dropped
+	raised bool   // true exactly when the marks of the connection beneath are ours, and OnDrain is to come
 	aging  bool   // true exactly when a timer looks after Backlog.Age
 	writer *Writer
 	room   *sync.Cond // of those who wait for room; nil unless somebody has
@@ -34,7 +36,7 @@ type held struct {
 }
 
 // busy reports whether frames of messages have to wait. o may be nil.
-func (o *outbound) busy() bool { return o != nil && (o.writer != nil || len(o.held) > 0) }
+func (o *outbound) busy() bool { return o != nil && (o.writer != nil || o.raised || len(o.held) > 0) }
 
 // wake wakes those who wait for room. o may be nil.
 func (o *outbound) wake() {
@@ -46,52 +48,78 @@ func (o *outbound) wake() {
 // drop forgets what waits. o may be nil.
 func (o *outbound) drop() {
 	if o != nil {
-		o.held, o.bytes, o.writer = nil, 0, nil
+		o.held, o.bytes, o.loose, o.writer = nil, 0, 0, nil
 		o.wake()
 	}
 }
 
-// link queues a prepared frame without a copy, or holds it if the peer is slow, with
-// mu held.
+// link queues a prepared frame without a copy, or holds it if others wait, with mu
+// held.
 func (c *Conn) link(frame []byte) error {
-	o := c.out()
-	if o.busy() || o != nil && o.raised && c.conn.AboveHighWater() {
+	switch {
+	case c.out().busy():
 		return c.hold(frame, true)
+	case c.conn.PendingWrite()+len(frame) > onTheWay:
+		return c.fill(frame)
 	}
-	if c.conn.PendingWrite()+len(frame) > onTheWay && (o == nil || !o.raised) {
-		// From here on OnDrain tells when there is room.
-		if err := c.conn.SetWaterMarks(refill, onTheWay, noLimit); err != nil {
-			return err
-		}
-		c.extra().out.raised = true
+	err := c.conn.Append(frame)
+	if errors.Is(err, sluice.ErrWriteLimit) { // a Config's, which is even lower
+		return c.fill(frame)
 	}
-	return c.conn.Append(frame)
+	return err
+}
+
+// fill queues the frame beyond which others wait, with mu held.
+func (c *Conn) fill(frame []byte) error {
+	c.raise()
+	err := c.conn.Append(frame)
+	c.lower()
+	return err
+}
+
+// raise has OnDrain tell when there is room, if there is none now, with mu held. lower
+// follows.
+func (c *Conn) raise() {
+	if o := &c.extra().out; !o.raised {
+		o.raised = true
+		_ = c.conn.SetWaterMarks(refill, onTheWay, noLimit) // fails if nothing can be written any more
+	}
+}
+
+// lower ends what raise began if there is room, with mu held.
+func (c *Conn) lower() {
+	if o := c.out(); o.raised && !c.conn.AboveHighWater() {
+		o.raised = false
+		_ = c.conn.SetWaterMarks(0, 0, 0)
+	}
 }
 
 // hold has a frame wait, with mu held. droppable says whether it was broadcast.
 func (c *Conn) hold(frame []byte, droppable bool) error {
 	o, limit := &c.extra().out, &c.of.backlog
 	count := c.of.count(c.conn.Loop())
-	entry := held{frame: frame}
-	if droppable {
-		entry.since = time.Now()
-		if limit.Policy == KeepNewest {
-			count.replaced.Add(int64(o.shed(func(*held) bool { return true })))
-		}
-	}
-	if o.bytes+len(frame) > limit.Bytes {
-		switch {
-		case !droppable:
+	entry, room := held{frame: frame}, limit.Bytes-len(frame)
+	switch {
+	case !droppable:
+		if o.bytes > room {
 			return ErrBacklog
-		case limit.Policy == CloseSlow:
+		}
+	case limit.Policy == CloseSlow:
+		if o.bytes > room {
 			c.tooSlow()
 			return ErrSlow
 		}
-		count.oldest.Add(int64(o.shed(func(*held) bool { return o.bytes+len(frame) > limit.Bytes })))
-		if o.bytes+len(frame) > limit.Bytes { // of what must not be dropped
-			count.oldest.Add(1)
-			return nil
-		}
+	case limit.Policy == KeepNewest: // which is kept however long it is
+		count.replaced.Add(int64(o.shed(func(*held) bool { return true })))
+	case o.bytes-o.loose > room: // others must not be dropped for it
+		count.oldest.Add(1)
+		return nil
+	default:
+		count.oldest.Add(int64(o.shed(func(*held) bool { return o.bytes > room })))
+	}
+	if droppable {
+		entry.since = time.Now()
+		o.loose += len(frame)
 	}
 	o.held = append(o.held, entry)
 	o.bytes += len(frame)
@@ -103,21 +131,50 @@ func (c *Conn) hold(frame []byte, droppable bool) error {
 }
 
 // shed drops the frames that may be dropped, the oldest first, as long as which
-// says so, and returns how many.
-func (o *outbound) shed(which func(*held) bool) int {
-	kept, dropped := o.held[:0], 0
-	for i := range o.held {
-		h := &o.held[i]
-		if !h.since.IsZero() && which(h) {
-			o.bytes -= len(h.frame)
-			dropped++
+// says so, and returns how many. It looks no further than that.
+func (o *outbound) shed(which func(*held) bool) (dropped int) {
+	n := 0 // frames that were looked at
+	for left := o.loose; n < len(o.held) && left > 0; n++ {
+		h := &o.held[n]
+		if h.since.IsZero() {
 			continue
 		}
-		kept = append(kept, *h)
+		if !which(h) {
+			break
+		}
+		left -= len(h.frame)
+		o.forget(h)
+		dropped++
 	}
-	clear(o.held[len(kept):])
-	o.held = kept
+	at := n // those that are kept move up to the next
+	for i := n - 1; i >= 0; i-- {
+		if o.held[i].frame != nil {
+			at--
+			o.held[at], o.held[i] = o.held[i], o.held[at]
+		}
+	}
+	o.held = o.held[at:]
 	return dropped
+}
+
+// forget takes a frame out of what waits, but for its place.
+func (o *outbound) forget(h *held) {
+	o.bytes -= len(h.frame)
+	if !h.since.IsZero() {
+		o.loose -= len(h.frame)
+	}
+	*h = held{}
+}
+
+// oldest returns the frame that may be dropped and has waited longest, nil if there
+// is none.
+func (o *outbound) oldest() *held {
+	for i := range o.held {
+		if h := &o.held[i]; !h.since.IsZero() {
+			return h
+		}
+	}
+	return nil
 }
 
 // aged deals with what has waited for Backlog.Age. Loop only.
@@ -127,21 +184,15 @@ func (c *Conn) aged(sluice.Conn) {
 	o, limit, now := c.out(), &c.of.backlog, time.Now()
 	o.aging = false
 	old := func(h *held) bool { return now.Sub(h.since) >= limit.Age }
-	if limit.Policy == CloseSlow {
-		for i := range o.held {
-			if h := &o.held[i]; !h.since.IsZero() && old(h) {
-				c.tooSlow()
-				return
-			}
-		}
+	h := o.oldest()
+	if h != nil && limit.Policy == CloseSlow && old(h) {
+		c.tooSlow()
+		return
 	}
 	c.of.count(c.conn.Loop()).expired.Add(int64(o.shed(old)))
-	for i := range o.held {
-		if h := &o.held[i]; !h.since.IsZero() {
-			o.aging = true
-			_, _ = c.conn.AfterFunc(h.since.Add(limit.Age).Sub(now), c.aged)
-			return
-		}
+	if h = o.oldest(); h != nil {
+		o.aging = true
+		_, _ = c.conn.AfterFunc(h.since.Add(limit.Age).Sub(now), c.aged)
 	}
 }
 
@@ -158,26 +209,25 @@ func (c *Conn) tooSlow() {
 }
 
 // release gives what waits to the connection beneath, as far as there is room, with
-// mu held. Loop only.
+// mu held. OnDrain tells when there is more.
 func (c *Conn) release() {
 	o := c.out()
 	if o.writer != nil {
 		return // its end does
 	}
-	n := 0
-	for ; n < len(o.held) && !c.conn.AboveHighWater(); n++ {
-		if c.conn.Append(o.held[n].frame) != nil {
+	if len(o.held) > 0 {
+		c.raise()
+	}
+	for len(o.held) > 0 && !c.conn.AboveHighWater() {
+		h := &o.held[0]
+		if c.conn.Append(h.frame) != nil {
 			break // the end of the connection will be told
 		}
-		o.bytes -= len(o.held[n].frame)
-		o.held[n] = held{}
+		o.forget(h)
+		o.held = o.held[1:]
 	}
-	if o.held = o.held[n:]; len(o.held) > 0 || c.conn.AboveHighWater() {
-		return
-	}
-	o.held = nil
-	if o.raised {
-		o.raised = false
-		_ = c.conn.SetWaterMarks(0, 0, 0)
+	if len(o.held) == 0 {
+		o.held = nil
+		c.lower()
 	}
 }

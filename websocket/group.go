@@ -11,17 +11,17 @@ import (
 // Group is a set of connections, of one Server or of several, to which messages are
 // sent together: a room, a topic. The zero value is empty and ready; it must not be
 // copied. Any goroutine may call its methods. What one goroutine asks for is carried
-// out in the order of its calls, on the loops of the connections: Add and then
-// Broadcast reaches the new member. A connection that ends leaves its groups by
-// itself.
+// out in the order of its calls, on the loops of the connections: Broadcast reaches
+// those who were added before and not those who are added after it. A connection that
+// ends leaves its groups by itself.
 type Group struct {
 	mu     sync.Mutex
 	shards map[sluice.EventLoop]*shard
 	count  atomic.Int64
 }
 
-// deliveries is how many members get a message before the loop attends to its other
-// work.
+// deliveries is how many messages the members of a shard are given before the loop
+// attends to its other work.
 const deliveries = 1024
 
 // shard is a group's part on one loop. Unless it says otherwise a field is for that
@@ -30,15 +30,23 @@ type shard struct {
 	group *Group
 	loop  sluice.EventLoop
 
-	members []*Conn // nil where one has left during a round
+	members []*Conn // nil where one has left
 	holes   int     // of those
-	waiting []*Prepared
+	queue   []due   // messages, the oldest first
 
-	// A round gives some messages to every member. It may take several passes.
-	running bool        // true exactly when a step will be called
-	round   []*Prepared // nil between rounds
-	next    int         // the member to go on with
-	end     int         // those from here on came later
+	// A round gives the first messages of the queue to the members. It may take
+	// several passes, and the next one begins in another: what was written leaves
+	// between them, so that who keeps up is not taken for slow.
+	running bool // true exactly when step will be called
+	again   func()
+	round   int // messages of the queue; 0 between rounds
+	next    int // the member to go on with
+}
+
+// due is a message for the members up to end; those from there on came later.
+type due struct {
+	p   *Prepared
+	end int
 }
 
 // join is a connection's place in a group.
@@ -57,28 +65,35 @@ func (g *Group) shard(l sluice.EventLoop) *shard {
 			g.shards = make(map[sluice.EventLoop]*shard)
 		}
 		s = &shard{group: g, loop: l}
+		s.again = s.step
 		g.shards[l] = s
 	}
 	return s
 }
 
 // Add makes c a member, unless it is one or has ended.
-func (g *Group) Add(c *Conn) {
-	s := g.shard(c.conn.EventLoop())
-	_ = s.loop.Execute(func() { s.add(c) }) // fails only when c has ended
-}
+func (g *Group) Add(c *Conn) { g.ask(c, (*shard).add) }
 
-// Remove ends c's membership, if it is a member.
-func (g *Group) Remove(c *Conn) {
+// Remove ends c's membership, if it is a member. It still gets what was broadcast
+// before.
+func (g *Group) Remove(c *Conn) { g.ask(c, (*shard).remove) }
+
+// ask has c's loop call fn for its part of the group.
+func (g *Group) ask(c *Conn, fn func(s *shard, c *Conn)) {
 	s := g.shard(c.conn.EventLoop())
-	_ = s.loop.Execute(func() { s.remove(c) })
+	if s.loop.Execute(func() { fn(s, c) }) != nil { // its engine has ended, and with it c
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		delete(g.shards, s.loop)
+	}
 }
 
 // Len returns how many members there are at present.
 func (g *Group) Len() int { return int(g.count.Load()) }
 
 // Broadcast sends a message to all members, as WritePrepared does to one. It does not
-// wait. All members get the messages of all goroutines in the same order.
+// wait, so that what is written to a member right after it may arrive before it. All
+// members get the messages of all goroutines in the same order.
 func (g *Group) Broadcast(p *Prepared) {
 	g.each(func(s *shard) { s.broadcast(p) })
 }
@@ -139,18 +154,26 @@ func (s *shard) put(c *Conn, at int) {
 	switch {
 	case i < 0:
 		x.joins = append(x.joins, join{s, at})
-	case at < 0:
-		x.joins = slices.Delete(slices.Clone(x.joins), i, i+1)
-	default:
+	case at >= 0:
 		x.joins[i].at = at
+	case len(x.joins) == 1:
+		x.joins = nil
+	default: // so that OnClose, which goes through them, finds each at the front
+		x.joins[0], x.joins[i] = join{}, x.joins[0]
+		x.joins = x.joins[1:]
 	}
 }
 
-// remove ends c's membership.
+// remove ends c's membership. What is still due to it, it is given now.
 func (s *shard) remove(c *Conn) {
 	at := s.place(c)
 	if at < 0 {
 		return
+	}
+	if at < s.next {
+		s.send(c, at, s.queue[s.round:])
+	} else {
+		s.send(c, at, s.queue)
 	}
 	s.put(c, -1)
 	s.members[at] = nil
@@ -162,15 +185,21 @@ func (s *shard) remove(c *Conn) {
 // compact closes the holes, once they are worth it and no round counts on the
 // members' places.
 func (s *shard) compact() {
-	if s.round != nil || s.holes < len(s.members)/2 {
+	if s.round > 0 || s.holes < len(s.members)/2 {
 		return
 	}
-	kept := s.members[:0]
-	for _, c := range s.members {
+	kept, queue := s.members[:0], s.queue
+	for at, c := range s.members {
+		for ; len(queue) > 0 && queue[0].end == at; queue = queue[1:] {
+			queue[0].end = len(kept)
+		}
 		if c != nil {
 			s.put(c, len(kept))
 			kept = append(kept, c)
 		}
+	}
+	for i := range queue {
+		queue[i].end = len(kept)
 	}
 	clear(s.members[len(kept):])
 	s.members, s.holes = kept, 0
@@ -179,49 +208,73 @@ func (s *shard) compact() {
 	}
 }
 
-// broadcast sends p to every member, with the next round.
+// broadcast sends p to every member: at once, or with a later round if the loop has
+// given them something in this pass.
 func (s *shard) broadcast(p *Prepared) {
-	s.waiting = append(s.waiting, p)
+	s.queue = append(s.queue, due{p, len(s.members)})
 	if !s.running {
 		s.running = true
 		s.step()
 	}
 }
 
-// step goes on with the round, or begins one with the messages that wait: the more
-// there are, the more of them leave together.
+// step goes on with the round, or begins one. The more messages wait, the more of them
+// leave together.
 func (s *shard) step() {
-	if s.round == nil {
-		s.round, s.waiting = s.waiting, nil
-		s.next, s.end = 0, len(s.members)
+	if s.round == 0 && len(s.queue) == 0 {
+		s.queue, s.running = nil, false
+		return
 	}
-	for stop := min(s.end, s.next+deliveries); s.next < stop; s.next++ {
+	if s.round == 0 {
+		s.begin()
+	}
+	end := s.queue[s.round-1].end // the others' are not greater
+	for stop := min(end, s.next+max(1, deliveries/s.round)); s.next < stop; s.next++ {
 		if c := s.members[s.next]; c != nil {
-			c.writeRound(s.round)
+			s.send(c, s.next, s.queue[:s.round])
 		}
 	}
-	if s.next == s.end {
-		s.round = nil
+	if s.next == end {
+		clear(s.queue[:s.round])
+		s.queue = s.queue[s.round:]
+		s.round, s.next = 0, 0
 		s.compact()
-		if len(s.waiting) == 0 {
-			s.running = false
+	}
+	_ = s.loop.Execute(s.again) // fails only when the members have ended
+}
+
+// begin begins a round with as many messages as may be on their way to a peer that
+// reads what it is sent.
+func (s *shard) begin() {
+	bytes := 0
+	for s.round < min(len(s.queue), deliveries) {
+		bytes += len(s.queue[s.round].p.frame)
+		if s.round > 0 && bytes > onTheWay {
 			return
 		}
+		s.round++
 	}
-	_ = s.loop.Execute(s.step) // fails only when the members have ended
+}
+
+// send gives c, the member at a place, those of some messages that are due to it.
+func (s *shard) send(c *Conn, at int, messages []due) {
+	for len(messages) > 0 && messages[0].end <= at {
+		messages = messages[1:]
+	}
+	if len(messages) > 0 {
+		c.writeRound(messages)
+	}
 }
 
 // writeRound is WritePrepared for several messages, from a Group.
-func (c *Conn) writeRound(round []*Prepared) {
+func (c *Conn) writeRound(messages []due) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for i, p := range round {
-		if c.writePrepared(p) != nil { // it is closing, or will be
-			round = round[:i]
-			break
+	sent := 0
+	for _, m := range messages {
+		if c.writePrepared(m.p) == nil {
+			sent++
 		}
 	}
-	if len(round) > 0 {
-		c.of.count(c.conn.Loop()).out.Add(int64(len(round)))
-	}
+	c.of.count(c.conn.Loop()).out.Add(int64(sent))
 }

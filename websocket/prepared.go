@@ -67,18 +67,12 @@ func (c *Conn) writePrepared(p *Prepared) error {
 	case !c.compresses(len(p.data)):
 		return c.link(p.frame)
 	}
-	frame := p.compressed(c.window, c.of.compression.Level)
-	if !c.is(outTakes) {
-		return c.link(frame)
+	err := c.link(p.compressed(c.window, c.of.compression.Level))
+	if c.is(outTakes) { // then nothing waits, so that it is not dropped: later messages may refer to it
+		if err != nil {
+			c.note(isPlain)
+		}
+		c.more.deflater.Sent(p.data)
 	}
-	// It must not come to be dropped, for later messages may refer to it.
-	if c.conn.AboveHighWater() {
-		return c.link(p.frame)
-	}
-	err := c.link(frame)
-	if err != nil {
-		c.note(isPlain)
-	}
-	c.more.deflater.Sent(p.data)
 	return err
 }

@@ -3,6 +3,7 @@ package websocket
 import (
 	"context"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -23,7 +24,7 @@ const (
 //
 // Connections over httpd are the WebSocket server's: call it before
 // httpd.Server.Shutdown, which does not wait for them. It must not be called from a
-// callback.
+// callback. A second call returns http.ErrServerClosed at once.
 func (s *Server) Shutdown(ctx context.Context) error {
 	sv, err := s.ready()
 	if err != nil {
@@ -87,19 +88,21 @@ func (s *service) close(ctx context.Context) error {
 
 // snapshot returns the connections that are open.
 func (s *service) snapshot() []*Conn {
-	parts := make(chan []*Conn)
+	var mu sync.Mutex
+	var all []*Conn
+	told := make(chan struct{}, 1<<10) // no loop waits
 	asked := s.all.each(func(p *shard) {
-		var of []*Conn
+		mu.Lock()
 		for _, c := range p.members {
 			if c != nil {
-				of = append(of, c)
+				all = append(all, c)
 			}
 		}
-		parts <- of
+		mu.Unlock()
+		told <- struct{}{}
 	})
-	var all []*Conn
 	for range asked {
-		all = append(all, <-parts...)
+		<-told
 	}
 	return all
 }
