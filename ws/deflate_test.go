@@ -299,3 +299,36 @@ func TestAFailedMessageIsNotSeen(t *testing.T) {
 		t.Errorf("%q, %v", out, err)
 	}
 }
+
+// back returns the payload that copies the 3 bytes at a distance, of 256 or 257.
+func back(distance int) (p []byte) {
+	bits := "0" + "10" + "0000001" // not the last block, of fixed codes, and a length of 3 (RFC 1951 3.2.6)
+	if bits += "01111" + "111111"; distance == 257 {
+		bits = bits[:10] + "10000" + "0000000"
+	}
+	bits += "0000000" + "0" + "00" // the block's end, and the beginning of an empty one
+	p = make([]byte, (len(bits)+7)/8)
+	for i, b := range bits {
+		p[i/8] |= byte(b-'0') << (i % 8)
+	}
+	return p
+}
+
+func TestAnInflaterKeepsTheWindow(t *testing.T) {
+	for _, pieces := range []int{1, 3, 300} {
+		i := ws.Inflater{Side: ws.Side{Takeover: true, Bits: 8}}
+		var d ws.Deflater
+		message := corpus(8)[len(corpus(8))-4][:300]
+		for n := 0; n < 300; n += 300 / pieces {
+			if _, err := i.Append(nil, d.Append(nil, []byte(message[n:n+300/pieces])), 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if out, err := i.Append(nil, back(257), 0); err != ws.ErrCompressed {
+			t.Errorf("in %d messages: %q, %v from beyond the window", pieces, out, err)
+		}
+		if out, err := i.Append(nil, back(256), 0); string(out) != message[44:47] || err != nil {
+			t.Errorf("in %d messages: %q, %v, want %q", pieces, out, err, message[44:47])
+		}
+	}
+}
