@@ -14,8 +14,8 @@ import (
 	"github.com/sluice-go/sluice/httpd"
 )
 
-// newHTTP makes the server of --http, on eng's loops.
-func newHTTP(eng *sluice.Engine) *httpd.Server {
+// newHTTP makes the server of --http and --https, on eng's loops.
+func newHTTP(eng *sluice.Engine, ws *sockets) *httpd.Server {
 	s := &httpd.Server{Engine: eng, LoopHandler: plaintext, ReadHeaderTimeout: headerTimeout}
 	closing, closed := context.WithCancel(context.Background())
 	s.RegisterOnShutdown(closed)
@@ -32,8 +32,9 @@ func newHTTP(eng *sluice.Engine) *httpd.Server {
 	})
 	mux.HandleFunc("/echo", echoBody)
 	mux.HandleFunc("GET /events", func(w http.ResponseWriter, r *http.Request) { events(w, r, time.Second, closing) })
-	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, statsOf(eng, s)) })
+	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, statsOf(eng, s, ws)) })
 	mux.HandleFunc("GET /work", work)
+	ws.handle(mux)
 	s.Handler = mux
 	return s
 }
@@ -71,7 +72,9 @@ func index(w http.ResponseWriter, _ *http.Request) {
 <li><a href="/json">/json</a>: the same as JSON
 <li>/echo: POST something and get it back, streamed
 <li><a href="/events">/events</a>: server-sent events, one a second
-<li><a href="/stats">/stats</a>: the loops' counters, memory and garbage collection
+<li>/ws: a WebSocket that sends every message back
+<li><a href="/chat">/chat</a>: a room to talk in, over the WebSocket at /chat/ws?name=NAME
+<li><a href="/stats">/stats</a>: the loops' counters, those of HTTP and WebSocket, memory and garbage collection
 <li><a href="/work?n=100000">/work?n=100000</a>: a busy loop of n steps, then 1 KB
 </ul>
 `)
@@ -111,9 +114,10 @@ func events(w http.ResponseWriter, r *http.Request, every time.Duration, closing
 
 // serverStats is what /stats tells.
 type serverStats struct {
-	Engine  sluice.Stats
-	HTTP    httpd.Stats
-	Runtime runtimeStats
+	Engine    sluice.Stats
+	HTTP      httpd.Stats
+	WebSocket socketStats
+	Runtime   runtimeStats
 }
 
 // runtimeStats are the Go runtime's figures; sizes in bytes, times in ns.
@@ -128,12 +132,13 @@ type runtimeStats struct {
 	GCFraction   float64 // of the processor time since the start
 }
 
-func statsOf(eng *sluice.Engine, s *httpd.Server) serverStats {
+func statsOf(eng *sluice.Engine, s *httpd.Server, ws *sockets) serverStats {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return serverStats{
-		Engine: eng.Stats(),
-		HTTP:   s.Stats(),
+		Engine:    eng.Stats(),
+		HTTP:      s.Stats(),
+		WebSocket: ws.stats(),
 		Runtime: runtimeStats{
 			Goroutines: runtime.NumGoroutine(), HeapInUse: m.HeapInuse, StacksInUse: m.StackInuse, FromSystem: m.Sys,
 			GCs: m.NumGC, GCPauseTotal: m.PauseTotalNs, GCPauseLast: m.PauseNs[(m.NumGC+255)%256], GCFraction: m.GCCPUFraction,

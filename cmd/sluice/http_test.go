@@ -21,7 +21,7 @@ func web(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newHTTP(eng)
+	s := newHTTP(eng, newSockets())
 	ln, err := s.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -72,6 +72,9 @@ func TestPagesAnswer(t *testing.T) {
 		{"POST", "/echo", long, 200, "text/plain; charset=utf-8", long},
 		{"GET", "/work?n=-1", "", 400, "", ""},
 		{"GET", "/work?n=1000000000000", "", 400, "", ""},
+		{"GET", "/ws", "", 426, "", ""},
+		{"GET", "/chat/ws", "", 426, "", ""},
+		{"GET", "/chat", "", 200, "text/html; charset=utf-8", chatHTML},
 		{"GET", "/nowhere", "", 404, "", ""},
 		{"DELETE", "/plaintext", "", 404, "", ""},
 	} {
@@ -83,7 +86,7 @@ func TestPagesAnswer(t *testing.T) {
 	if resp, body := get(t, "GET", base+"/work?n=100000", ""); resp.StatusCode != 200 || len(body) != 1024 || !strings.HasPrefix(body, "4999950000x") {
 		t.Errorf("/work: %s, %.20q, %d bytes", resp.Status, body, len(body))
 	}
-	if _, body := get(t, "GET", base+"/", ""); strings.Count(body, "<a href=") != 6 {
+	if _, body := get(t, "GET", base+"/", ""); strings.Count(body, "<a href=") != 7 {
 		t.Errorf("/: %q", body)
 	}
 }
@@ -91,12 +94,13 @@ func TestPagesAnswer(t *testing.T) {
 func TestStatsAreThoseOfEngineServerAndRuntime(t *testing.T) {
 	base := web(t)
 	get(t, "GET", base+"/plaintext", "")
+	get(t, "GET", base+"/ws", "") // which is no handshake
 	_, body := get(t, "GET", base+"/stats", "")
 	var st serverStats
 	if err := json.Unmarshal([]byte(body), &st); err != nil {
 		t.Fatal(err)
 	}
-	if st.HTTP.Requests != 2 || st.HTTP.Conns < 1 || len(st.Engine.Loops) < 2 || st.Engine.Jobs.Running != 1 || st.Runtime.HeapInUse == 0 {
+	if st.HTTP.Requests != 3 || st.HTTP.Conns < 1 || len(st.Engine.Loops) < 2 || st.Engine.Jobs.Running != 1 || st.Runtime.HeapInUse == 0 || st.WebSocket.Echo.Refused != 1 {
 		t.Errorf("%+v", st)
 	}
 }

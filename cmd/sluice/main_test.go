@@ -41,6 +41,27 @@ func parse(args ...string) (*serveCmd, error) {
 	return &ctx.Model.Target.Addr().Interface().(*cli).Serve, nil
 }
 
+// start serves until drain is called, which returns what serve has.
+func start(t *testing.T, s *serveCmd) (out *output, drain func() error) {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	out = new(output)
+	done := make(chan error, 1)
+	go func() { done <- s.serve(ctx, out) }()
+	drain = sync.OnceValue(func() error {
+		stop()
+		return <-done
+	})
+	t.Cleanup(func() { _ = drain() })
+	for end := time.Now().Add(10 * time.Second); !strings.Contains(out.String(), "interrupt to stop"); {
+		if time.Now().After(end) {
+			t.Fatalf("it printed %q", out.String())
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return out, drain
+}
+
 func TestServeEchoesOnEveryAddressAndDrains(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	s, err := parse("--echo", "tcp://127.0.0.1:0", "--echo", "unix://"+path, "--echo", "tls://127.0.0.1:0", "--loops", "2", "--accept", "main",
@@ -48,16 +69,7 @@ func TestServeEchoesOnEveryAddressAndDrains(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	var out output
-	done := make(chan error, 1)
-	go func() { done <- s.serve(ctx, &out) }()
-	for end := time.Now().Add(10 * time.Second); !strings.Contains(out.String(), "interrupt to stop"); {
-		if time.Now().After(end) {
-			t.Fatalf("it printed %q", out.String())
-		}
-		time.Sleep(time.Millisecond)
-	}
+	out, drain := start(t, s)
 	var addrs []string
 	for _, line := range strings.Split(out.String(), "\n") {
 		if url, ok := strings.CutPrefix(line, "echo on "); ok {
@@ -86,8 +98,7 @@ func TestServeEchoesOnEveryAddressAndDrains(t *testing.T) {
 			t.Errorf("%s: %q, %v", url, p, err)
 		}
 	}
-	stop()
-	if err := <-done; err != nil {
+	if err := drain(); err != nil {
 		t.Errorf("serve: %v", err)
 	}
 	if !strings.HasSuffix(out.String(), "stopped\n") {

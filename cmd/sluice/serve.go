@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -24,7 +25,7 @@ import (
 // those named.
 type serveCmd struct {
 	Echo []string `placeholder:"URL" help:"Echo what arrives on tcp://HOST:PORT, tcp4://, tcp6:// or unix://PATH, with TLS on tls://HOST:PORT. May be repeated. Without any server named: ${echo_default}." `
-	HTTP []string `name:"http" placeholder:"HOST:PORT" help:"Serve HTTP/1.x; the page at / tells what there is. May be repeated. Without any server named: ${http_default}."`
+	HTTP []string `name:"http" placeholder:"HOST:PORT" help:"Serve HTTP/1.x and WebSocket; the page at / tells what there is. May be repeated. Without any server named: ${http_default}."`
 
 	HTTPS []string `name:"https" placeholder:"HOST:PORT" help:"The same over TLS. May be repeated."`
 	Cert  string   `placeholder:"FILE" help:"The certificate for --https and tls://, in PEM; looked at again when it changes. Without it one is made for this run."`
@@ -65,7 +66,8 @@ func (s *serveCmd) serve(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	web, err := s.start(eng, out)
+	ws := newSockets()
+	web, err := s.start(eng, ws, out)
 	if err != nil {
 		return errors.Join(err, eng.Close())
 	}
@@ -78,18 +80,29 @@ func (s *serveCmd) serve(ctx context.Context, out io.Writer) error {
 	case <-ctx.Done():
 	}
 	fmt.Fprintf(out, "draining for up to %v\n", s.Drain)
-	drain, cancel := context.WithTimeout(context.Background(), s.Drain)
-	defer cancel()
-	_ = web.Shutdown(drain) // what it leaves, the engine cuts off
-	if err := eng.Shutdown(drain); err != nil {
+	if err := drain(eng, ws, web, s.Drain); err != nil {
 		return fmt.Errorf("connections that did not finish within %v were cut off: %w", s.Drain, err)
 	}
 	fmt.Fprintln(out, "stopped")
 	return nil
 }
 
+// drain ends the servers in order, within a time. The error says that connections
+// had to be cut off.
+func drain(eng *sluice.Engine, ws *sockets, web *httpd.Server, within time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	// Requests that are being handled are to have some time left, whatever becomes
+	// of the WebSockets.
+	first, cancelFirst := context.WithTimeout(ctx, within*3/4)
+	defer cancelFirst()
+	aborted := ws.Shutdown(first)
+	_ = web.Shutdown(ctx) // what it leaves, the engine cuts off
+	return cmp.Or(eng.Shutdown(ctx), aborted)
+}
+
 // start starts the servers.
-func (s *serveCmd) start(eng *sluice.Engine, out io.Writer) (*httpd.Server, error) {
+func (s *serveCmd) start(eng *sluice.Engine, ws *sockets, out io.Writer) (*httpd.Server, error) {
 	if len(s.Echo)+len(s.HTTP)+len(s.HTTPS) == 0 {
 		s.Echo, s.HTTP = []string{echoDefault}, []string{httpDefault}
 	}
@@ -108,7 +121,7 @@ func (s *serveCmd) start(eng *sluice.Engine, out io.Writer) (*httpd.Server, erro
 			return nil, err
 		}
 	}
-	web := newHTTP(eng)
+	web := newHTTP(eng, ws)
 	web.TLSConfig = secure
 	for _, address := range s.HTTPS {
 		ln, err := web.ListenTLS("tcp", address, "", "")
