@@ -33,7 +33,7 @@ type conn struct {
 	timed    bool      // true exactly when a handler's write deadline is left from the exchange before
 	eof      bool      // true exactly when the peer has ended its direction
 	attached bool      // true exactly when this is the connection's Context
-	hijacked bool      // true exactly when the connection is a handler's
+	hijacked bool      // true exactly when the connection is a handler's, or was taken over
 }
 
 // attach makes hc what the connection's callbacks find, with mu held. Loop
@@ -104,7 +104,7 @@ func (hc *conn) agreed() *tls.ConnectionState {
 	return hc.tls
 }
 
-// isHijacked reports whether the connection belongs to a handler.
+// isHijacked reports whether the connection is no longer the server's.
 func (hc *conn) isHijacked() bool {
 	hc.mu.Lock()
 	defer hc.mu.Unlock()
@@ -112,7 +112,7 @@ func (hc *conn) isHijacked() bool {
 }
 
 // busy reports whether the connection is not to be closed yet: a request is
-// under way, or a handler has hijacked it. Loop only.
+// under way, or it is no longer the server's. Loop only.
 func (hc *conn) busy() bool {
 	hc.mu.Lock()
 	defer hc.mu.Unlock()
@@ -144,7 +144,7 @@ func (hc *conn) occupied(in *buffer.LinkBuffer) bool {
 	defer hc.mu.Unlock()
 	ex := hc.ex
 	if hc.hijacked {
-		return true // all that comes is the handler's, as soon as it has its net.Conn
+		return true // all that comes is the handler's, as soon as it has its net.Conn, or its taken's
 	}
 	if ex == nil {
 		hc.more = false
@@ -179,7 +179,12 @@ func (hc *conn) throttle(in *buffer.LinkBuffer) {
 func (sv *service) OnData(c sluice.Conn, in *buffer.LinkBuffer) {
 	ctx := c.Context()
 	hc, _ := ctx.(*conn)
-	if hc != nil && hc.occupied(in) {
+	if hc != nil {
+		if hc.occupied(in) {
+			return
+		}
+	} else if t, _ := ctx.(*taken); t != nil {
+		t.onData(c, in)
 		return
 	}
 	rx := sv.receive(c, hc, in, ctx == unused{})
@@ -198,12 +203,23 @@ func (sv *service) OnData(c sluice.Conn, in *buffer.LinkBuffer) {
 // OnEOF notes that the peer sends nothing more. It may still be waiting for
 // answers.
 func (sv *service) OnEOF(c sluice.Conn) {
-	hc, _ := c.Context().(*conn)
-	if hc == nil {
+	switch ctx := c.Context().(type) {
+	case *conn:
+		ctx.onEOF(c)
+	case *taken:
+		ctx.onEOF(c)
+	default:
 		_ = c.Close()
+	}
+}
+
+func (hc *conn) onEOF(c sluice.Conn) {
+	hc.mu.Lock()
+	if t := hc.owner(); t != nil {
+		hc.mu.Unlock()
+		t.onEOF(c)
 		return
 	}
-	hc.mu.Lock()
 	hc.eof = true
 	ex := hc.ex
 	if ex == nil {
@@ -230,19 +246,27 @@ func (sv *service) OnEOF(c sluice.Conn) {
 
 // OnDrain lets a handler go on writing.
 func (sv *service) OnDrain(c sluice.Conn) {
-	hc, _ := c.Context().(*conn)
-	if hc == nil {
+	switch ctx := c.Context().(type) {
+	case *conn:
+		ctx.onDrain(c)
+	case *taken:
+		ctx.onDrain(c)
+	default:
 		_ = c.Wake() // for requests that a LoopHandler is to answer
-		return
 	}
+}
+
+func (hc *conn) onDrain(c sluice.Conn) {
 	hc.mu.Lock()
-	ex := hc.ex
+	t, ex := hc.owner(), hc.ex
 	resume := false
 	if ex != nil {
 		resume = ex.drained()
 	}
 	hc.mu.Unlock()
 	switch {
+	case t != nil:
+		t.onDrain(c)
 	case ex == nil:
 		_ = c.Wake()
 	case resume:
@@ -252,27 +276,41 @@ func (sv *service) OnDrain(c sluice.Conn) {
 
 // OnHangup tells the handler at work that its client is gone.
 func (sv *service) OnHangup(c sluice.Conn, err error) {
-	hc, _ := c.Context().(*conn)
-	if hc == nil {
-		return
+	switch ctx := c.Context().(type) {
+	case *conn:
+		ctx.onHangup(c, err)
+	case *taken:
+		ctx.onHangup(c, err)
 	}
+}
+
+func (hc *conn) onHangup(c sluice.Conn, err error) {
 	hc.mu.Lock()
-	ex := hc.ex
+	t, ex := hc.owner(), hc.ex
 	if ex != nil {
 		ex.hangup(err)
 	}
 	hc.mu.Unlock()
-	if ex != nil {
+	switch {
+	case t != nil:
+		t.onHangup(c, err)
+	case ex != nil:
 		ex.ctx.cancel()
 	}
 }
 
 // OnClose forgets the connection.
 func (sv *service) OnClose(c sluice.Conn, err error) {
+	ctx := c.Context()
+	if t, _ := ctx.(*taken); t != nil {
+		defer sv.count(-1, -1)
+		t.onClose(c, err)
+		return
+	}
 	if errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, sluice.ErrIdleTimeout) {
 		sv.counts[c.Loop()].timedOut.Add(1)
 	}
-	hc, _ := c.Context().(*conn)
+	hc, _ := ctx.(*conn)
 	if hc == nil {
 		sv.state(c, http.StateClosed)
 		sv.count(-1, 0)

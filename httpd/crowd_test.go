@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/sluice-go/sluice"
 	"github.com/sluice-go/sluice/buffer"
 	"github.com/sluice-go/sluice/httpd"
 )
@@ -173,7 +174,11 @@ func crowdServer(t *testing.T, file string) *site {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil || limit.Cur < 20_000 {
 		t.Skipf("%d descriptors are too few", limit.Cur)
 	}
-	s := &httpd.Server{Handler: paths{"/ok": text("ok"), "/": readAll, "/file": serveFile(file)}}
+	s := &httpd.Server{Handler: paths{"/ok": text("ok"), "/": readAll, "/file": serveFile(file), "/take": func(w http.ResponseWriter, r *http.Request) {
+		if _, err := httpd.TakeOver(w, nil, idle{}); err != nil {
+			t.Errorf("TakeOver: %v", err)
+		}
+	}}}
 	served := make(chan error, 1)
 	st := (&world{driver: "auto"}).start(t, s, func(st *site) {
 		// What the listener has, its connections inherit.
@@ -215,4 +220,17 @@ func TestTenThousandSlowReadersOfAFileHoldNoGoroutine(t *testing.T) {
 		jobs := st.eng.Stats().Jobs
 		return st.Stats().Requests >= n && jobs.Running == 0 && jobs.Waiting == 0
 	})
+}
+
+// idle serves a connection on which nothing happens.
+type idle struct{}
+
+func (idle) OnOpen(sluice.Conn)                     {}
+func (idle) OnData(sluice.Conn, *buffer.LinkBuffer) {}
+func (idle) OnClose(sluice.Conn, error)             {}
+
+func TestTenThousandConnectionsThatWereTakenOverHoldNoGoroutine(t *testing.T) {
+	const n = 10_000
+	st := crowdServer(t, "")
+	st.withstand(n, ask("/take"), 1<<10, func() bool { return st.Stats().Hijacked >= n })
 }

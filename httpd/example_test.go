@@ -1,18 +1,22 @@
 package httpd_test
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
 	"time"
 
 	"github.com/sluice-go/sluice"
+	"github.com/sluice-go/sluice/buffer"
 	"github.com/sluice-go/sluice/certfile"
 	"github.com/sluice-go/sluice/httpd"
 	"github.com/sluice-go/sluice/httpdtest"
@@ -139,4 +143,52 @@ func ExampleServer_engine() {
 	}
 	fmt.Println(len(engine.Stats().Loops) > 0)
 	// Output: true
+}
+
+// shout answers every line in capitals.
+type shout struct{}
+
+func (shout) OnOpen(sluice.Conn) {}
+
+func (shout) OnData(c sluice.Conn, in *buffer.LinkBuffer) {
+	for {
+		n := bytes.IndexByte(in.Bytes(), '\n') + 1
+		if n == 0 {
+			return // the rest of the line will come
+		}
+		line, _ := in.Next(n)
+		_, _ = c.Write(bytes.ToUpper(line))
+	}
+}
+
+func (shout) OnClose(sluice.Conn, error) {}
+
+// A request switches to another protocol, which needs no goroutine.
+func ExampleTakeOver() {
+	srv := httpdtest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") != "shout" {
+			http.Error(w, "what?", http.StatusUpgradeRequired)
+			return
+		}
+		answer := "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: shout\r\n\r\n"
+		if _, err := httpd.TakeOver(w, []byte(answer), shout{}); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+		}
+	}))
+	defer srv.Close()
+
+	c, err := net.Dial("tcp", srv.Listener.Addr().String())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: example.org\r\nConnection: Upgrade\r\nUpgrade: shout\r\n\r\nhello\n")
+	r := bufio.NewReader(c)
+	resp, err := http.ReadResponse(r, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	line, _ := r.ReadString('\n')
+	fmt.Print(resp.Status, ": ", line)
+	// Output: 101 Switching Protocols: HELLO
 }

@@ -25,6 +25,7 @@ type RequestCtx struct {
 	out    []byte // the answer's body
 	batch  []byte // answers that go out when OnData ends
 	close  bool
+	taken  *taken // what TakeOver was given, nil if it was not called
 }
 
 // Method returns the request's method, such as "GET".
@@ -129,6 +130,8 @@ func (rx *receiver) answer(body []byte) bool {
 	done, ok := x.call()
 	x.data = nil
 	switch {
+	case x.taken != nil: // whatever came after
+		return true
 	case !ok:
 		x.close = true // after the answers before it
 		return true
@@ -173,10 +176,15 @@ func (x *RequestCtx) compose() {
 }
 
 // carryOn reports whether the next request may be taken: not after the last
-// one, nor while the client does not take its answers.
+// one, nor while the client does not take its answers, nor if TakeOver was
+// called.
 func (x *RequestCtx) carryOn() bool {
 	rx := x.rx
 	rx.reset()
+	if x.taken != nil {
+		rx.giveAway()
+		return false
+	}
 	if x.close {
 		rx.flush()
 		_ = rx.c.Close()

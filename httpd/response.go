@@ -48,7 +48,7 @@ type response struct {
 	wroteHeader bool      // true exactly when the status is final
 	sentHead    bool      // true exactly when the head has been composed
 	handlerDone bool      // true exactly when the handler has returned
-	hijacked    bool      // true exactly when Hijack was called
+	hijacked    bool      // true exactly when Hijack or TakeOver was called
 	keep10      bool      // true exactly when the request is of HTTP/1.0 and wants to keep the connection
 	closeAfter  bool      // true exactly when the connection ends after this answer
 	deadlined   bool      // true exactly when the handler has set a write deadline
@@ -302,6 +302,12 @@ func (w *response) SetReadDeadline(t time.Time) error {
 // wait to be sent, and from which on writing fails otherwise, for
 // http.ResponseController.
 func (w *response) SetWriteDeadline(t time.Time) error {
+	w.hc.mu.Lock()
+	taken := w.hc.owner() != nil
+	w.hc.mu.Unlock()
+	if taken {
+		return http.ErrHijacked
+	}
 	w.deadlined = true
 	return w.hc.SetWriteDeadline(t)
 }

@@ -38,10 +38,11 @@ type service struct {
 }
 
 var (
-	_ sluice.Handler       = (*service)(nil)
-	_ sluice.EOFHandler    = (*service)(nil)
-	_ sluice.DrainHandler  = (*service)(nil)
-	_ sluice.HangupHandler = (*service)(nil)
+	_ sluice.Handler         = (*service)(nil)
+	_ sluice.EOFHandler      = (*service)(nil)
+	_ sluice.DrainHandler    = (*service)(nil)
+	_ sluice.HangupHandler   = (*service)(nil)
+	_ sluice.ReadIdleHandler = (*service)(nil)
 
 	_ sluice.HandshakeErrorHandler = (*service)(nil)
 )
@@ -213,6 +214,8 @@ func (sv *service) closeIdle(c sluice.Conn) {
 		waits = hc.rx != nil || hc.unused
 	case unused:
 		waits = true
+	case *taken:
+		return
 	}
 	switch left := firstGrace - c.Idle(); {
 	case !waits || left <= 0:
@@ -222,11 +225,17 @@ func (sv *service) closeIdle(c sluice.Conn) {
 	}
 }
 
-// abort ends a connection, unless it is hijacked.
+// abort ends a connection, unless it is hijacked or was taken over.
 func (sv *service) abort(c sluice.Conn) {
-	if hc, _ := c.Context().(*conn); hc == nil || !hc.isHijacked() {
-		_ = c.Abort()
+	switch ctx := c.Context().(type) {
+	case *taken:
+		return
+	case *conn:
+		if ctx.isHijacked() {
+			return
+		}
 	}
+	_ = c.Abort()
 }
 
 // listener is what BaseContext gets to see of a listener of the engine.
