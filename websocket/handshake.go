@@ -50,16 +50,16 @@ type agreement struct {
 
 // negotiate reads the request of a handshake (RFC 6455 4.2).
 func (s *Server) negotiate(r *Request) (a agreement, refused *Refusal) {
-	key := r.peek("Sec-WebSocket-Key")
+	key := r.peek("Sec-Websocket-Key")
 	switch {
-	case string(r.method) != http.MethodGet:
+	case r.method != http.MethodGet:
 		return a, refuse(http.StatusMethodNotAllowed, "a WebSocket handshake is a GET", "Allow", http.MethodGet)
 	case !r.modern || !ws.HasToken(r.peek("Upgrade"), "websocket"):
 		return a, refuse(http.StatusUpgradeRequired, "this is for WebSocket: ask for an upgrade to it, with HTTP/1.1",
 			"Upgrade", "websocket", "Connection", "Upgrade")
 	case !ws.HasToken(r.peek("Connection"), "upgrade"):
 		return a, refuse(http.StatusBadRequest, "the field Connection does not say upgrade")
-	case r.peek("Sec-WebSocket-Version") != ws.Version:
+	case r.peek("Sec-Websocket-Version") != ws.Version:
 		return a, refuse(http.StatusUpgradeRequired, "the version of WebSocket is "+ws.Version,
 			"Sec-WebSocket-Version", ws.Version, "Upgrade", "websocket", "Connection", "Upgrade")
 	case !ws.ValidKey(key):
@@ -74,9 +74,9 @@ func (s *Server) negotiate(r *Request) (a agreement, refused *Refusal) {
 	if !check(r) {
 		return a, refuse(http.StatusForbidden, "connections from this origin are not allowed")
 	}
-	a = agreement{accept: ws.AcceptKey(key), protocol: s.choose(r.peek("Sec-WebSocket-Protocol"))}
+	a = agreement{accept: ws.AcceptKey(key), protocol: s.choose(r.peek("Sec-Websocket-Protocol"))}
 	if c := s.service.compression; c != nil {
-		a.params, a.answered, a.deflate = ws.Negotiate(r.peek("Sec-WebSocket-Extensions"), c.Params)
+		a.params, a.answered, a.deflate = ws.Negotiate(r.peek("Sec-Websocket-Extensions"), c.Params)
 	}
 	return a, nil
 }

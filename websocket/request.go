@@ -16,7 +16,7 @@ import (
 // Request is the request of an opening handshake, as Server.Accept and
 // Server.CheckOrigin see it. It must not be used after they have returned.
 type Request struct {
-	method, target, host []byte
+	method, target, host string // lent
 	fields               []http1.Field
 	modern               bool // true exactly when it is of HTTP/1.1
 	body                 bool // true exactly when it has a body
@@ -28,16 +28,16 @@ type Request struct {
 // decoded makes r the request that was read from a connection.
 func (r *Request) decoded(conn interface{ RemoteAddr() net.Addr }, head *http1.Head) {
 	*r = Request{
-		method: head.Method, target: head.Target, host: head.Host, fields: head.Fields,
+		method: lent(head.Method), target: lent(head.Target), host: lent(head.Host), fields: head.Fields,
 		modern: head.Minor > 0, body: head.Length != 0, conn: conn,
 	}
 }
 
-// standardRequest returns the request of a handler of package http.
-func standardRequest(r *http.Request) *Request {
-	return &Request{
-		method: []byte(r.Method), target: []byte(r.RequestURI), host: []byte(r.Host),
-		modern: r.ProtoAtLeast(1, 1), body: r.ContentLength != 0, std: r, came: true,
+// standard makes r the request of a handler of package http.
+func (r *Request) standard(std *http.Request) {
+	*r = Request{
+		method: std.Method, target: std.RequestURI, host: std.Host,
+		modern: std.ProtoAtLeast(1, 1), body: std.ContentLength != 0, std: std, came: true,
 	}
 }
 
@@ -53,26 +53,27 @@ func (a textAddr) String() string { return string(a) }
 // Path returns the target up to the query, as it was sent: escapes are not decoded
 // and dot segments not removed.
 func (r *Request) Path() string {
-	path, _, _ := strings.Cut(string(r.target), "?")
-	return path
+	path, _, _ := strings.Cut(r.target, "?")
+	return strings.Clone(path)
 }
 
 // Query returns what follows the first question mark of the target; url.ParseQuery
 // reads it.
 func (r *Request) Query() string {
-	_, query, _ := strings.Cut(string(r.target), "?")
-	return query
+	_, query, _ := strings.Cut(r.target, "?")
+	return strings.Clone(query)
 }
 
 // Host returns the value of the field Host.
-func (r *Request) Host() string { return string(r.host) }
+func (r *Request) Host() string { return strings.Clone(r.host) }
 
 // Get returns the value of a field of the head, in whatever case its name is; of
 // several of that name their values with a comma and a space between, "" if there is
 // none.
 func (r *Request) Get(name string) string { return strings.Clone(r.peek(name)) }
 
-// peek is Get for as long as the request is valid.
+// peek is Get for as long as the request is valid. The name is best in the form that
+// package http gives it.
 func (r *Request) peek(name string) string {
 	if r.came {
 		values := r.std.Header[http.CanonicalHeaderKey(name)]
@@ -123,7 +124,7 @@ func (r *Request) TLS() *tls.ConnectionState {
 // unless it came so.
 func (r *Request) HTTP() (*http.Request, error) {
 	if r.std == nil {
-		p := http1.AppendRequestLine(nil, string(r.method), string(r.target))
+		p := http1.AppendRequestLine(nil, r.method, r.target)
 		for _, f := range r.fields {
 			p = http1.AppendFieldBytes(p, f.Name, f.Value)
 		}
@@ -145,5 +146,5 @@ func sameOrigin(r *Request) bool {
 		return true
 	}
 	_, host, _ := strings.Cut(origin, "://")
-	return strings.EqualFold(host, lent(r.host))
+	return strings.EqualFold(host, r.host)
 }

@@ -130,8 +130,10 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, accept func(*Re
 		http.Error(w, "500 the WebSocket server is not set up", http.StatusInternalServerError)
 		return nil, err
 	}
-	req := standardRequest(r)
-	a, attached, refused := s.admit(req, accept)
+	o := openings.Get().(*opening)
+	defer o.give()
+	o.request.standard(r)
+	a, attached, refused := s.admit(&o.request, accept)
 	if refused != nil {
 		sv.count(0).refuse.Add(1)
 		for name, values := range refused.Header {
@@ -141,7 +143,8 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, accept func(*Re
 		return nil, refused
 	}
 	c := sv.newConn(a, attached)
-	conn, err := httpd.TakeOver(w, a.answer(nil, sv, w.Header()), (*endpoint)(c))
+	o.answer = a.answer(o.answer[:0], sv, w.Header())
+	conn, err := httpd.TakeOver(w, o.answer, (*endpoint)(c))
 	if err != nil {
 		sv.count(0).refuse.Add(1)
 		if errors.Is(err, errors.ErrUnsupported) {
