@@ -38,6 +38,10 @@ func (p *Prepared) compressed(bits uint8, level int) []byte {
 	if p.small[bits] == nil {
 		d := ws.Deflater{Side: ws.Side{Bits: int(bits)}, Level: level}
 		payload := d.Append(nil, p.data)
+		if len(payload) >= len(p.data) {
+			p.small[bits] = p.frame
+			return p.frame
+		}
 		h := ws.Header{Fin: true, Compressed: true, Opcode: p.op, Length: int64(len(payload))}
 		p.small[bits] = append(h.Append(make([]byte, 0, ws.MaxHeader+len(payload))), payload...)
 	}
@@ -67,8 +71,9 @@ func (c *Conn) writePrepared(p *Prepared) error {
 	case !c.compresses(len(p.data)):
 		return c.link(p.frame)
 	}
-	err := c.link(p.compressed(c.window, c.of.compression.Level))
-	if c.is(outTakes) { // then nothing waits, so that it is not dropped: later messages may refer to it
+	frame := p.compressed(c.window, c.of.compression.Level)
+	err := c.link(frame)
+	if c.is(outTakes) && &frame[0] != &p.frame[0] { // then nothing waits, so that it is not dropped: later messages may refer to it
 		if err != nil {
 			c.note(isPlain)
 		}

@@ -70,7 +70,11 @@ func (c *Conn) writeMessage(op Opcode, data []byte) error {
 		alone := ws.Deflater{Side: ws.Side{Bits: int(c.window)}, Level: c.of.compression.Level}
 		small = alone.Append(*scratch, data)
 	}
-	err := c.writeFrame(h, small)
+	payload := small
+	if !takes && len(small) >= len(data) {
+		h.Compressed, payload = false, data
+	}
+	err := c.writeFrame(h, payload)
 	giveBack(scratch, small)
 	if err != nil && takes {
 		c.note(isPlain) // later messages must not refer to one that was not sent

@@ -17,7 +17,7 @@ const (
 // Limits bound what a peer may send.
 type Limits struct {
 	Frame   int64 // bytes of payload of one frame; 0 means no limit
-	Message int64 // bytes of a message, as they are sent; 0 means no limit
+	Message int64 // bytes of a message, and a little more of one that is sent compressed; 0 means no limit
 }
 
 // Part is what a Decoder found in a piece: a part of a message, or a whole
@@ -226,6 +226,8 @@ func (d *Decoder) begin() error {
 	limit := d.limits.Message
 	if limit <= 0 {
 		limit = math.MaxInt64
+	} else if d.compressed && limit < math.MaxInt64/2 {
+		limit += limit/64 + 128 // what cannot be compressed becomes longer
 	}
 	if f.Length > limit-d.size {
 		return ErrMessageLimit

@@ -221,7 +221,8 @@ func TestLimits(t *testing.T) {
 	run(t, []row{
 		{[]frame{{first: fin | text, payload: "Hello"}, {first: fin | text, payload: "hello"}}, `text "Hello"; text "hello"`},
 		{[]frame{{first: fin | text, payload: "Hello!"}}, messageLimit},
-		{[]frame{{first: fin | rsv1 | text, payload: "Hello!"}}, messageLimit},
+		{[]frame{{first: fin | rsv1 | text, announced: 5 + 128}}, `...`}, // what cannot be compressed becomes longer
+		{[]frame{{first: fin | rsv1 | text, announced: 5 + 128 + 1}}, messageLimit},
 		{[]frame{{first: text, payload: "Hel"}, {first: fin | ping, payload: "long enough"}, {first: fin | continuation, payload: "lo"}}, `ping "long enough"; text "Hello"`},
 		{[]frame{{first: text, payload: "Hel"}, {first: fin | continuation, payload: "lo!"}}, messageLimit},
 		{[]frame{{first: text, payload: "Hello"}, {first: continuation}, {first: fin | continuation, announced: 1}}, messageLimit},

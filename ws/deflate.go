@@ -9,9 +9,13 @@ import (
 	"github.com/klauspost/compress/flate"
 )
 
-// BestSpeed is the level of compression that suits messages: the higher ones, up
-// to 9, take several times as long for some percent.
-const BestSpeed = flate.BestSpeed
+// The levels of compression that Deflater.Level 0 means. Up to 4 a message without
+// repetitions is not compressed at all, above 5 some percent cost twice the time. But
+// with a dictionary of 32 KiB the levels up to 6 spend their time on that.
+const (
+	defaultLevel    = 5
+	defaultTakeover = 7
+)
 
 // tail is what a compressor ends a message with and what is not sent (RFC 7692
 // 7.2.1).
@@ -66,11 +70,14 @@ func borrow(bits, level int) (c *compressor, pool *sync.Pool) {
 }
 
 // Deflater compresses the messages that one side sends. The zero value is one
-// without context takeover, with the largest window and level BestSpeed. It is for one
-// goroutine at a time.
+// without context takeover, with the largest window and the usual level. It is for
+// one goroutine at a time.
 type Deflater struct {
-	Side  Side
-	Level int    // 1 to 9, 0 means BestSpeed; with a smaller window than the largest it does not count
+	Side Side
+
+	// Level is from 1, which is fast, to 9. 0 means 5 or, with Takeover, 7. With a
+	// smaller window than the largest it does not count.
+	Level int
 	seen  []byte // with Takeover: the end of what was sent
 }
 
@@ -79,7 +86,9 @@ type Deflater struct {
 func (d *Deflater) Append(dst, message []byte) []byte {
 	bits, level := lesser(d.Side.Bits, 0), d.Level
 	if level < 1 || level > 9 {
-		level = BestSpeed
+		if level = defaultLevel; d.Side.Takeover {
+			level = defaultTakeover
+		}
 	}
 	dictionary, fast := d.seen, bits < maxBits || level <= fastMax
 	if fast && len(message) < dictionaryMin {

@@ -138,8 +138,12 @@ func (m *model) frame() {
 // limit.
 func (m *model) tooBig(length *big.Int) bool {
 	m.size.Add(m.size, length)
+	limit := m.limits.Message
+	if m.comp && limit > 0 && limit < 1<<62 {
+		limit += limit/64 + 128
+	}
 	return m.limits.Frame > 0 && length.Cmp(big.NewInt(m.limits.Frame)) > 0 ||
-		m.limits.Message > 0 && m.size.Cmp(big.NewInt(m.limits.Message)) > 0 || m.size.BitLen() > 63
+		limit > 0 && m.size.Cmp(big.NewInt(limit)) > 0 || m.size.BitLen() > 63
 }
 
 // data takes payload that begins at m.pos.

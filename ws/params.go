@@ -86,7 +86,7 @@ func (o offered) accept(want Params) (agreed Params, answer string) {
 	if !agreed.Client.Takeover {
 		answer += "; " + clientNoTakeover
 	}
-	if agreed.Server.Bits < maxBits {
+	if agreed.Server.Bits < maxBits || o.bits[0] != 0 { // RFC 7692 7.1.2.1
 		answer += "; " + serverBits + "=" + strconv.Itoa(agreed.Server.Bits)
 	}
 	if o.bits[1] != 0 { // only then the client understands it

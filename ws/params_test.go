@@ -215,7 +215,7 @@ var negotiations = []struct {
 	{"permessage-deflate; client_max_window_bits=9", all, "permessage-deflate; client_max_window_bits=9"},
 	{"permessage-deflate; SERVER_NO_CONTEXT_TAKEOVER", all, "permessage-deflate; server_no_context_takeover"},
 	{"permessage-deflate; client_no_context_takeover", all, "permessage-deflate; client_no_context_takeover"},
-	{"permessage-deflate; server_max_window_bits=15", all, "permessage-deflate"},
+	{"permessage-deflate; server_max_window_bits=15", all, "permessage-deflate; server_max_window_bits=15"},
 	{"permessage-deflate; server_max_window_bits=8", all, "permessage-deflate; server_max_window_bits=8"},
 	{"permessage-deflate", ws.Params{Server: ws.Side{Takeover: true, Bits: 9}, Client: ws.Side{Takeover: true, Bits: 9}}, "permessage-deflate; server_max_window_bits=9"},
 	{

@@ -239,9 +239,6 @@ type result struct {
 
 // known are the cases that are known to fail, and why.
 var known = map[string]string{
-	"deflate with server_max_window_bits=15": "an offer with this parameter is accepted by an answer with it, even if it is 15 (RFC 7692 7.1.2.1)",
-	"deflate with serverMaxWindowBits=15":    "an offer with this parameter is accepted by an answer with it, even if it is 15 (RFC 7692 7.1.2.1)",
-	"too large a message":                    "MaxMessage is also the limit for what is compressed, which is longer for what does not compress",
 }
 
 // report makes a subtest of every case whose result comes from lines.
