@@ -86,6 +86,7 @@ const (
 	isPaused                      // PauseRead
 	isPinged                      // a ping was sent, or due, and nothing has come since
 	isEnded                       // OnClose was called
+	isBehind                      // the last OnData left bytes unread
 	isAtEOF                       // the peer's end has come and waits for what is unread
 	isDeflated                    // permessage-deflate was agreed on
 	isViewed                      // there is a Blocking

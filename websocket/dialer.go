@@ -164,7 +164,7 @@ func (d *Dialer) request(u *url.URL, key string) ([]byte, error) {
 		for _, v := range values {
 			switch {
 			case strings.EqualFold(name, "Host"):
-			case own(name) || strings.HasPrefix(strings.ToLower(name), "sec-websocket-"):
+			case among(ours, name) || strings.HasPrefix(strings.ToLower(name), "sec-websocket-"):
 				return nil, fmt.Errorf("websocket: Dialer.Header has %s, which the handshake writes itself", name)
 			case !http1.ValidName(name) || !http1.ValidValue(v):
 				return nil, fmt.Errorf("websocket: Dialer.Header has a field that cannot be sent: %q", name)

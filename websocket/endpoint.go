@@ -52,15 +52,20 @@ func (e *endpoint) OnData(_ sluice.Conn, in *buffer.LinkBuffer) {
 	if c.is(isDeaf) {
 		_ = in.Skip(in.Len())
 	}
-	if c.is(isAtEOF) && in.Len() == 0 {
+	switch {
+	case in.Len() > 0: // read is paused
+		c.note(isBehind)
+	case c.is(isAtEOF):
 		c.peerEnded()
+	default:
+		c.bits.And(^isBehind)
 	}
 }
 
 // OnEOF takes the peer's end.
-func (e *endpoint) OnEOF(conn sluice.Conn) {
+func (e *endpoint) OnEOF(sluice.Conn) {
 	c := (*Conn)(e)
-	if conn.PendingRead() > 0 { // read is paused
+	if c.is(isBehind) {
 		c.note(isAtEOF)
 		return
 	}

@@ -3,6 +3,7 @@ package websocket
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -107,7 +108,7 @@ func (a *agreement) answer(dst []byte, s *service, extra http.Header) []byte {
 	if a.deflate {
 		p = http1.AppendField(p, "Sec-WebSocket-Extensions", a.answered)
 	}
-	return append(appendFields(p, extra), "\r\n"...)
+	return append(appendFields(p, extra, ours), "\r\n"...)
 }
 
 // ours are the fields that the handshake writes, and those that a 101 must not have.
@@ -116,10 +117,13 @@ var ours = []string{
 	"Content-Length", "Transfer-Encoding",
 }
 
-// appendFields appends the fields that are valid and not ours.
-func appendFields(p []byte, h http.Header) []byte {
+// oursRefusing are those of an answer that refuses the handshake.
+var oursRefusing = append([]string{"Content-Type"}, ours...)
+
+// appendFields appends the fields that are valid, but for some.
+func appendFields(p []byte, h http.Header, but []string) []byte {
 	for name, values := range h {
-		if !http1.ValidName(name) || own(name) {
+		if !http1.ValidName(name) || among(but, name) {
 			continue
 		}
 		for _, v := range values {
@@ -131,23 +135,15 @@ func appendFields(p []byte, h http.Header) []byte {
 	return p
 }
 
-func own(name string) bool {
-	for _, o := range ours {
-		if strings.EqualFold(name, o) {
-			return true
-		}
-	}
-	return false
+// among reports whether names has a name, in whatever case.
+func among(names []string, name string) bool {
+	return slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, name) })
 }
 
 // response returns a whole answer that refuses a handshake.
 func (r *Refusal) response() []byte {
-	status := r.Status
-	if status < 300 || status > 599 {
-		status = http.StatusForbidden
-	}
 	text := r.text() + "\n"
-	p := http1.AppendStatusLine(nil, 1, status, "")
+	p := http1.AppendStatusLine(nil, 1, r.Status, "")
 	p = http1.AppendField(p, "Content-Type", "text/plain; charset=utf-8")
 	p = http1.AppendField(p, "Content-Length", strconv.Itoa(len(text)))
 	connection := "close"
@@ -156,17 +152,20 @@ func (r *Refusal) response() []byte {
 		connection = "close, Upgrade"
 	}
 	p = http1.AppendField(p, "Connection", connection)
-	p = append(appendFields(p, r.Header), "\r\n"...)
+	p = append(appendFields(p, r.Header, oursRefusing), "\r\n"...)
 	return append(p, text...)
 }
 
-// refusal makes a Refusal of what Accept returned.
+// refusal makes a Refusal that can be sent of what Accept returned.
 func refusal(err error) *Refusal {
 	var r *Refusal
-	if errors.As(err, &r) {
-		return r
+	switch {
+	case !errors.As(err, &r):
+		return refuse(http.StatusForbidden, "")
+	case r.Status < 300 || r.Status > 599:
+		return &Refusal{http.StatusForbidden, r.Text, r.Header}
 	}
-	return refuse(http.StatusForbidden, "")
+	return r
 }
 
 // validToken reports whether s is a token (RFC 9110 5.6.2).

@@ -147,10 +147,12 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, accept func(*Re
 	conn, err := httpd.TakeOver(w, o.answer, (*endpoint)(c))
 	if err != nil {
 		sv.count(0).refuse.Add(1)
+		text := "500 this connection cannot be upgraded"
 		if errors.Is(err, errors.ErrUnsupported) {
 			err = fmt.Errorf("websocket: Upgrade needs a server of package httpd: %w", err)
+			text += ": it is not served by package httpd"
 		}
-		http.Error(w, "500 this connection cannot be upgraded", http.StatusInternalServerError)
+		http.Error(w, text, http.StatusInternalServerError)
 		return nil, err
 	}
 	c.bind(conn)

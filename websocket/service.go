@@ -117,8 +117,9 @@ func (s *service) check(kind string) error {
 	switch b := s.backlog; {
 	case s.h == nil:
 		return fmt.Errorf("websocket: %s.Handler is nil", kind)
-	case s.limits.Message < 0 || s.closeTimeout < 0:
-		return fmt.Errorf("websocket: %s.MaxMessage is %d, CloseTimeout %v; they must not be negative", kind, s.limits.Message, s.closeTimeout)
+	case s.limits.Message < 0 || s.limits.Frame < 0 || s.closeTimeout < 0:
+		return fmt.Errorf("websocket: %s.MaxMessage is %d, MaxFrame %d, CloseTimeout %v; they must not be negative",
+			kind, s.limits.Message, s.limits.Frame, s.closeTimeout)
 	case b.Bytes < 0 || b.Age < 0 || b.Policy > KeepNewest || !b.Status.Sendable():
 		return fmt.Errorf("websocket: %s.Backlog is %+v; its numbers must not be negative, its Policy and Status known", kind, b)
 	case len(s.protocols) > maxProtocols:
