@@ -154,7 +154,7 @@ func (c *client) switched() *http.Response {
 
 // next reads a frame.
 func (c *client) next() (first byte, payload string, err error) {
-	var h [8]byte
+	var h [10]byte
 	if _, err = io.ReadFull(c.r, h[:2]); err != nil {
 		return 0, "", err
 	}
@@ -162,17 +162,17 @@ func (c *client) next() (first byte, payload string, err error) {
 	n := uint64(h[1])
 	switch h[1] {
 	case 126:
-		_, err = io.ReadFull(c.r, h[:2])
-		n = uint64(binary.BigEndian.Uint16(h[:]))
+		_, err = io.ReadFull(c.r, h[2:4])
+		n = uint64(binary.BigEndian.Uint16(h[2:]))
 	case 127:
-		_, err = io.ReadFull(c.r, h[:])
-		n = binary.BigEndian.Uint64(h[:])
+		_, err = io.ReadFull(c.r, h[2:])
+		n = binary.BigEndian.Uint64(h[2:])
 	}
 	switch {
 	case err != nil:
 		return 0, "", err
-	case n > 64<<20 || h[1] > 127 && n == uint64(h[1]):
-		return 0, "", fmt.Errorf("a frame of %#x with the length %d", first, n)
+	case h[1] > 127 || n > 64<<20:
+		return 0, "", fmt.Errorf("a frame of %#x with the length %#x, %d", first, h[1], n)
 	}
 	p := make([]byte, n)
 	_, err = io.ReadFull(c.r, p)
