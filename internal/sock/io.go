@@ -24,9 +24,12 @@ func Read(fd int, p []byte) (int, error) {
 
 // Write writes as much of p as fits now. It returns 0, nil if nothing fits.
 func Write(fd int, p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
 	p = p[:min(len(p), bytesMax)]
 	for {
-		n, err := unix.Write(fd, p)
+		n, err := send(fd, p)
 		if err != unix.EINTR {
 			return written(n, err)
 		}

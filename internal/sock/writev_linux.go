@@ -22,6 +22,7 @@ func (v *vector) write(fd int, bufs [][]byte) (int, error) {
 	}
 	*v = vec
 	defer clear(vec) // the memory of what was sent is not ours to hold
+	sending()
 	for {
 		n, _, errno := unix.Syscall(unix.SYS_WRITEV, uintptr(fd), uintptr(unsafe.Pointer(&vec[0])), uintptr(len(vec)))
 		switch errno {
