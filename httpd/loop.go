@@ -1,6 +1,7 @@
 package httpd
 
 import (
+	"crypto/tls"
 	"net"
 	"net/http"
 	"runtime/debug"
@@ -69,6 +70,12 @@ func (x *RequestCtx) Fields() []http1.Field { return x.rx.head.Fields }
 
 // Body returns the request's body.
 func (x *RequestCtx) Body() []byte { return x.data }
+
+// ProtoMinor returns the minor version: 0 of HTTP/1.0, 1 of HTTP/1.1.
+func (x *RequestCtx) ProtoMinor() int { return x.rx.head.Minor }
+
+// TLS returns what TLS agreed on with the client, nil without it.
+func (x *RequestCtx) TLS() *tls.ConnectionState { return x.rx.c.TLS() }
 
 // RemoteAddr returns the client's address.
 func (x *RequestCtx) RemoteAddr() net.Addr { return x.rx.c.RemoteAddr() }

@@ -88,7 +88,8 @@ func (g *Group) ask(c *Conn, fn func(s *shard, c *Conn)) {
 	}
 }
 
-// Len returns how many members there are at present.
+// Len returns how many members there are. An Add or Remove that the member's loop has not
+// carried out yet is not counted.
 func (g *Group) Len() int { return int(g.count.Load()) }
 
 // Broadcast sends a message to all members, as WritePrepared does to one. It does not

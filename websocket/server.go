@@ -23,8 +23,8 @@ type Server struct {
 
 	// Accept, if it is not nil, is asked before a handshake is accepted, but not by
 	// Upgrade. It returns what Conn.Context is to be, or an error: a *Refusal, or
-	// another for 403. It must not block: it runs on the loop, or in the request's
-	// goroutine if httpd serves it.
+	// another for 403. It must not block: it mostly runs on the loop. A page in a
+	// browser is not told why it was refused; to tell it, accept, and close in OnOpen.
 	Accept func(r *Request) (attached any, err error)
 
 	// CheckOrigin reports whether a connection may be opened by a page of the
@@ -110,6 +110,40 @@ func (s *service) newConn(a agreement, attached any) *Conn {
 // ServeHTTP makes the handshake, asking Accept. The server must be an httpd.Server.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = s.upgrade(w, r, s.Accept)
+}
+
+// ServeLoop makes the handshake within a LoopHandler of an httpd.Server, which then
+// returns true, asking Accept. No http.Request is made and no goroutine used, so that it
+// costs a fraction of ServeHTTP.
+func (s *Server) ServeLoop(x *httpd.RequestCtx) {
+	o := openings.Get().(*opening)
+	defer o.give()
+	o.request = Request{
+		method: lent(x.Method()), target: lent(x.Target()), host: lent(x.Host()), fields: x.Fields(),
+		modern: x.ProtoMinor() > 0, body: len(x.Body()) > 0, conn: x,
+	}
+	sv, err := s.ready()
+	var a agreement
+	var attached any
+	var refused *Refusal
+	if err != nil {
+		refused = refuse(http.StatusInternalServerError, "the WebSocket server is not set up")
+	} else {
+		a, attached, refused = s.admit(&o.request, s.Accept)
+	}
+	if refused != nil {
+		sv.count(0).refuse.Add(1)
+		x.SetStatus(refused.Status)
+		for name, values := range refused.Header {
+			for _, v := range values {
+				x.Set(name, v)
+			}
+		}
+		_, _ = x.WriteString(refused.text() + "\n")
+		return
+	}
+	o.answer = a.answer(o.answer[:0], sv, nil)
+	x.TakeOver(o.answer, (*endpoint)(sv.newConn(a, attached)))
 }
 
 // Upgrade makes the handshake within a handler of a server that is an httpd.Server,
