@@ -160,7 +160,8 @@ func (s *shard) put(c *Conn, at int) {
 	case len(x.joins) == 1:
 		x.joins = nil
 	default: // so that OnClose, which goes through them, finds each at the front
-		x.joins[0], x.joins[i] = join{}, x.joins[0]
+		x.joins[i] = x.joins[0]
+		x.joins[0] = join{}
 		x.joins = x.joins[1:]
 	}
 }
