@@ -208,6 +208,18 @@ func (c *client) over() {
 	_ = c.Close()
 }
 
+// drain reads frames until a Close frame or the end, and closes the connection.
+func (c *client) drain() (last string) {
+	c.t.Helper()
+	for {
+		first, p, err := c.next()
+		if err != nil || first == closing {
+			_ = c.Close()
+			return p
+		}
+	}
+}
+
 // bye closes the connection from the client's side.
 func (c *client) bye() {
 	c.t.Helper()

@@ -191,13 +191,27 @@ func (c *Conn) AfterFunc(d time.Duration, fn func(c *Conn)) (*sluice.Timer, erro
 // waits, in the kernel for the most part, and pings wait with it. Called outside the
 // callbacks, it takes effect with the loop's next pass.
 func (c *Conn) PauseRead() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.is(isClosing) {
+		return ErrClosed
+	}
 	c.note(isPaused)
 	return c.conn.PauseRead()
 }
 
 // ResumeRead ends PauseRead.
 func (c *Conn) ResumeRead() error {
-	c.bits.And(^isPaused)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.resume()
+}
+
+// resume is ResumeRead with mu held.
+func (c *Conn) resume() error {
+	if c.is(isPaused) {
+		c.bits.And(^(isPaused | isPinged)) // the peer may have answered meanwhile
+	}
 	if err := c.conn.ResumeRead(); err != nil {
 		return err
 	}
@@ -206,8 +220,8 @@ func (c *Conn) ResumeRead() error {
 
 // Close closes the connection in order: what was written before is sent, then a
 // Close frame with the status and the reason, of which 123 bytes are sent at most;
-// OnMessage is not called any more. When the peer has answered, or after
-// CloseTimeout, the connection ends and OnClose is called. It returns ErrClosed if
+// OnMessage is not called any more, and PauseRead ends. When the peer has answered,
+// or after CloseTimeout, the connection ends and OnClose is called. It returns ErrClosed if
 // a Close frame was sent before, and an error if the status may not be sent;
 // NoStatus sends none.
 func (c *Conn) Close(status Status, reason string) error {
@@ -223,9 +237,15 @@ func (c *Conn) Close(status Status, reason string) error {
 		return err
 	}
 	c.writeClose(status, reason)
+	if c.is(isPaused) { // the answer comes behind what waits
+		_ = c.resume()
+	}
 	return nil
 }
 
 // Abort ends the connection at once and without a Close frame; what waits to be
 // sent is thrown away. OnClose is given sluice.ErrAborted.
-func (c *Conn) Abort() error { return c.conn.Abort() }
+func (c *Conn) Abort() error {
+	c.note(isDeaf)
+	return c.conn.Abort()
+}

@@ -284,6 +284,13 @@ func (r *recorder) log() []string {
 	return slices.Clone(r.seen)
 }
 
+// forget begins anew to write down, but for the opening.
+func (r *recorder) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.seen = nil
+}
+
 // expect waits until what was written down, but for the opening, is as it must be.
 func (r *recorder) expect(want ...string) {
 	r.t.Helper()
