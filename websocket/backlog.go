@@ -62,7 +62,7 @@ func (c *Conn) link(frame []byte) error {
 	case c.conn.PendingWrite()+len(frame) > onTheWay:
 		return c.fill(frame)
 	}
-	err := c.conn.Append(frame)
+	err := c.append(frame)
 	if errors.Is(err, sluice.ErrWriteLimit) { // a Config's, which is even lower
 		return c.fill(frame)
 	}
@@ -72,8 +72,17 @@ func (c *Conn) link(frame []byte) error {
 // fill queues the frame beyond which others wait, with mu held.
 func (c *Conn) fill(frame []byte) error {
 	c.raise()
-	err := c.conn.Append(frame)
+	err := c.append(frame)
 	c.lower()
+	return err
+}
+
+// append gives a frame to the connection beneath without a copy, with mu held.
+func (c *Conn) append(frame []byte) error {
+	err := c.conn.Append(frame)
+	if err == nil {
+		c.queued += uint32(len(frame))
+	}
 	return err
 }
 
@@ -220,7 +229,7 @@ func (c *Conn) release() {
 	}
 	for len(o.held) > 0 && !c.conn.AboveHighWater() {
 		h := &o.held[0]
-		if c.conn.Append(h.frame) != nil {
+		if c.append(h.frame) != nil {
 			break // the end of the connection will be told
 		}
 		o.forget(h)

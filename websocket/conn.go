@@ -26,9 +26,10 @@ type Conn struct {
 	window   uint8 // bits of the window for what is sent, with isDeflated
 	protocol uint8 // its number in of.protocols from 1, 0 means none
 
-	mu   sync.Mutex
-	ctx  any
-	more *extra // what it mostly does not have; nil until it is needed, then always the same
+	mu     sync.Mutex
+	queued uint32 // bytes given to conn so far, with mu held; it wraps around
+	ctx    any
+	more   *extra // what it mostly does not have; nil until it is needed, then always the same
 }
 
 // extra is what most connections do not have. Conn.mu guards it.
@@ -37,7 +38,7 @@ type extra struct {
 	cause error     // why it ended, if this package knows; see also isAnswered
 	view  *Blocking // with isViewed
 	joins []join    // the groups that it is in
-	stuck int       // bytes that waited when a ping was due and could not be sent
+	left  uint32    // with isStuck: bytes of queued that had left
 
 	deflater ws.Deflater // with outTakes
 	inflater ws.Inflater // with inTakes: the loop's alone
@@ -84,7 +85,8 @@ const (
 	isAnswered                    // both sides have sent a Close frame
 	isDeaf                        // what comes is thrown away
 	isPaused                      // PauseRead
-	isPinged                      // a ping was sent, or due, and nothing has come since
+	isPinged                      // a ping was sent, and nothing has come since
+	isStuck                       // it was above its high-water mark when a ping was due last
 	isEnded                       // OnClose was called
 	isBehind                      // the last OnData left bytes unread
 	isAtEOF                       // the peer's end has come and waits for what is unread

@@ -121,31 +121,31 @@ func (e *endpoint) OnReadIdle(conn sluice.Conn) {
 	if c.is(isClosing|isPaused) || c.view().full() {
 		return
 	}
-	pinged := c.is(isPinged)
-	if conn.AboveHighWater() { // it is not read from, and no ping would reach it
-		if c.stalled(pinged) {
+	switch {
+	case conn.AboveHighWater(): // it is not read from, and no ping would reach it
+		if c.stalled() {
 			c.silent()
 		}
-		c.note(isPinged)
-		return
-	}
-	if pinged {
+	case c.is(isPinged):
 		c.silent()
-		return
+	default:
+		c.bits.And(^isStuck)
+		c.note(isPinged)
+		_ = c.Ping(nil)
 	}
-	c.note(isPinged)
-	_ = c.Ping(nil)
 }
 
-// stalled notes how much waits to be sent and reports whether, since it was noted
-// before, nothing has left.
-func (c *Conn) stalled(noted bool) bool {
+// stalled notes how much has left and reports whether, since it was noted before,
+// nothing has.
+func (c *Conn) stalled() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	x, left := c.extra(), c.conn.PendingWrite()
-	was := x.stuck
-	x.stuck = left
-	return noted && left >= was
+	x, left := c.extra(), c.queued-uint32(c.conn.PendingWrite())
+	still := c.is(isStuck) && left == x.left
+	x.left = left
+	c.bits.And(^isPinged) // the answer may be what is not read
+	c.note(isStuck)
+	return still
 }
 
 // silent ends the connection because the peer does not answer.

@@ -102,13 +102,15 @@ func (c *Conn) send(h ws.Header, payload []byte) error {
 	if c.of.client {
 		scratch := buffers.Get().(*[]byte)
 		frame := c.compose(*scratch, h, payload)
-		_, err := c.conn.Write(frame)
+		n, err := c.conn.Write(frame)
+		c.queued += uint32(n)
 		giveBack(scratch, frame)
 		return err
 	}
 	var header [ws.MaxHeader]byte
 	h.Length = int64(len(payload))
-	_, err := c.conn.Writev([][]byte{h.Append(header[:0]), payload})
+	n, err := c.conn.Writev([][]byte{h.Append(header[:0]), payload})
+	c.queued += uint32(n)
 	return err
 }
 
