@@ -12,14 +12,14 @@ import (
 )
 
 // stuff sends to a member whose peer reads nothing until no more leaves, and returns
-// the number of the next message. Those that are counted were sent.
-func (r *room) stuff(m *member, size int) (next uint32) {
+// the number of the next message.
+func (r *room) stuff(m *member, message func(n uint32) *websocket.Prepared) (next uint32) {
 	r.t.Helper()
 	left := -1 // since when nothing has left
 	for quiet := 0; quiet < 20; {
 		switch _, _, raised := m.conn.Waiting(); {
 		case !raised:
-			if err := m.conn.WritePrepared(prepared(next, size)); err != nil {
+			if err := m.conn.WritePrepared(message(next)); err != nil {
 				r.t.Fatalf("stuffing: %v", err)
 			}
 			next++
@@ -68,7 +68,7 @@ func slowRoom(t *testing.T, w *world, b websocket.Backlog, members int) (r *room
 	r = newRoom(t, w, &websocket.Server{Backlog: b, KeepAlive: -1}, members, 1)
 	slow, c = r.open(0)
 	r.join(r.members...)
-	return r, slow, c, r.stuff(slow, 16<<10)
+	return r, slow, c, r.stuff(slow, func(n uint32) *websocket.Prepared { return prepared(n, 16<<10) })
 }
 
 // others expects that everybody but the slow member gets messages.
