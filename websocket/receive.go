@@ -8,16 +8,12 @@ import (
 	"github.com/sluice-go/sluice/ws"
 )
 
-// keepMax is the capacity up to which scratch memory goes back to a pool.
-const keepMax = 64 << 10
-
 // receiver reads messages from a connection's bytes. It stays with the connection
 // while a frame or a message has come in part; otherwise it goes back to its pool
 // when OnData returns. It is the loop's.
 type receiver struct {
 	dec     ws.Decoder
-	message []byte // what has come of a message in parts
-	plain   []byte // scratch for an inflated message
+	message *scratch // what has come of a message in parts; nil if nothing has
 }
 
 var receivers = sync.Pool{New: func() any { return new(receiver) }}
@@ -36,21 +32,11 @@ func (c *Conn) receive(in *buffer.LinkBuffer) {
 		used, more = c.consume(rx, in.Buffers(piece[:0], 1)[0])
 		_ = in.Skip(used) // cannot fail
 	}
-	if cap(rx.plain) > keepMax {
-		rx.plain = nil
-	}
-	if cap(rx.message) > keepMax && len(rx.message) == 0 {
-		rx.message = nil
-	}
 	switch {
 	case c.is(isDeaf):
 	case rx.dec.Resting():
 		receivers.Put(rx)
 	default:
-		// A slow peer is not to hold scratch memory.
-		if rx.plain = nil; len(rx.message) == 0 {
-			rx.message = nil
-		}
 		c.rx = rx
 	}
 }
@@ -84,7 +70,7 @@ func (c *Conn) take(rx *receiver, part *ws.Part) {
 		c.control(part)
 	case c.is(isClosing): // the peer had not heard of it
 	case part.First && part.Last:
-		c.whole(rx, part, part.Data)
+		c.whole(part, part.Data)
 	case !part.Compressed && (c.of.parts != nil || c.is(isViewed)):
 		if part.Last {
 			c.of.count(c.conn.Loop()).in.Add(1)
@@ -96,8 +82,9 @@ func (c *Conn) take(rx *receiver, part *ws.Part) {
 		rx.collect(part)
 		if part.Last {
 			message := rx.message
-			rx.message = rx.message[:0]
-			c.whole(rx, part, message)
+			rx.message = nil
+			c.whole(part, message.b)
+			message.free()
 		}
 	}
 }
@@ -105,49 +92,43 @@ func (c *Conn) take(rx *receiver, part *ws.Part) {
 // collect keeps a part until the message is whole. Its memory grows with what has
 // come, not with what is announced.
 func (rx *receiver) collect(part *ws.Part) {
-	if part.First {
-		rx.message = rx.message[:0]
+	switch m := rx.message; {
+	case m == nil:
+		rx.message = newScratch(len(part.Data))
+	case cap(m.b)-len(m.b) < len(part.Data):
+		need := len(m.b) + len(part.Data)
+		rx.message = m.grow(int(min(int64(2*need), int64(need)+part.Left)))
 	}
-	need := len(rx.message) + len(part.Data)
-	if cap(rx.message) < need {
-		grown := need
-		if len(rx.message) > 0 {
-			grown = 2 * need
-			if part.Left > 0 {
-				grown = int(min(int64(grown), int64(need)+part.Left))
-			}
-		}
-		rx.message = append(make([]byte, 0, grown), rx.message...)
-	}
-	rx.message = append(rx.message, part.Data...)
+	rx.message.b = append(rx.message.b, part.Data...)
 }
 
 // whole delivers a message whose payload has come.
-func (c *Conn) whole(rx *receiver, part *ws.Part, data []byte) {
+func (c *Conn) whole(part *ws.Part, data []byte) {
 	if part.Compressed {
+		plain := newScratch(4 * len(data))
 		var err error
-		if data, err = c.inflate(rx, data); err == nil && part.Opcode == Text && !utf8.Valid(data) {
+		if plain.b, err = c.inflate(plain.b, data); err == nil && part.Opcode == Text && !utf8.Valid(plain.b) {
 			err = ws.ErrNotUTF8
 		}
 		if err != nil {
+			plain.free()
 			c.refuse(err)
 			return
 		}
+		data = plain.b
+		defer plain.free()
 	}
 	c.of.count(c.conn.Loop()).in.Add(1)
 	c.deliver(part.Opcode, data, true, true)
 }
 
-// inflate returns the message whose compressed payload p is. It lies in rx.
-func (c *Conn) inflate(rx *receiver, p []byte) ([]byte, error) {
-	var alone ws.Inflater // of a message that refers to none before
-	i := &alone
+// inflate appends the message whose compressed payload p is.
+func (c *Conn) inflate(dst, p []byte) ([]byte, error) {
 	if c.is(inTakes) {
-		i = &c.more.inflater // there since the handshake
+		return c.more.inflater.Append(dst, p, c.of.limits.Message) // there since the handshake
 	}
-	var err error
-	rx.plain, err = i.Append(rx.plain[:0], p, c.of.limits.Message)
-	return rx.plain, err
+	var alone ws.Inflater // of a message that refers to none before
+	return alone.Append(dst, p, c.of.limits.Message)
 }
 
 // deliver gives a message, or a part of one, to whoever takes them.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"sync"
 
 	"github.com/sluice-go/sluice/ws"
 )
@@ -13,16 +12,6 @@ import (
 const maxControl = 125
 
 var errKind = errors.New("websocket: a message is Text or Binary")
-
-// buffers are scratch memory for frames that are composed before they are queued.
-var buffers = sync.Pool{New: func() any { return new([]byte) }}
-
-// giveBack returns scratch memory, of which p is what has become of it.
-func giveBack(scratch *[]byte, p []byte) {
-	if *scratch = p[:0]; cap(p) <= keepMax {
-		buffers.Put(scratch)
-	}
-}
 
 // WriteMessage queues a message; it leaves at the end of the callback or of the
 // loop's pass, as sluice.Conn.Write says. data is copied. Text must be valid UTF-8,
@@ -47,11 +36,10 @@ func (c *Conn) WriteMessage(op Opcode, data []byte) error {
 
 // WriteString is WriteMessage for a text in a string.
 func (c *Conn) WriteString(text string) error {
-	scratch := buffers.Get().(*[]byte)
-	p := append(*scratch, text...)
-	err := c.WriteMessage(Text, p)
-	giveBack(scratch, p)
-	return err
+	s := newScratch(len(text))
+	defer s.free()
+	s.b = append(s.b, text...)
+	return c.WriteMessage(Text, s.b)
 }
 
 // writeMessage queues a message, with mu held.
@@ -60,22 +48,20 @@ func (c *Conn) writeMessage(op Opcode, data []byte) error {
 	if !c.compresses(len(data)) {
 		return c.writeFrame(h, data)
 	}
-	h.Compressed = true
-	scratch := buffers.Get().(*[]byte)
-	var small []byte
+	small := newScratch(len(data))
+	defer small.free()
 	takes := c.is(outTakes)
 	if takes {
-		small = c.more.deflater.Append(*scratch, data)
+		small.b = c.more.deflater.Append(small.b, data)
 	} else {
 		alone := ws.Deflater{Side: ws.Side{Bits: int(c.window)}, Level: c.of.compression.Level}
-		small = alone.Append(*scratch, data)
+		small.b = alone.Append(small.b, data)
 	}
-	payload := small
-	if !takes && len(small) >= len(data) {
-		h.Compressed, payload = false, data
+	if !takes && len(small.b) >= len(data) {
+		return c.writeFrame(h, data)
 	}
-	err := c.writeFrame(h, payload)
-	giveBack(scratch, small)
+	h.Compressed = true
+	err := c.writeFrame(h, small.b)
 	if err != nil && takes {
 		c.note(isPlain) // later messages must not refer to one that was not sent
 	}
@@ -100,11 +86,11 @@ func (c *Conn) writeFrame(h ws.Header, payload []byte) error {
 // send gives a frame to the connection beneath, with mu held.
 func (c *Conn) send(h ws.Header, payload []byte) error {
 	if c.of.client {
-		scratch := buffers.Get().(*[]byte)
-		frame := c.compose(*scratch, h, payload)
-		n, err := c.conn.Write(frame)
+		s := newScratch(ws.MaxHeader + len(payload))
+		defer s.free()
+		s.b = c.compose(s.b, h, payload)
+		n, err := c.conn.Write(s.b)
 		c.queued += uint32(n)
-		giveBack(scratch, frame)
 		return err
 	}
 	var header [ws.MaxHeader]byte
