@@ -11,19 +11,24 @@ import (
 // from the connection pauses.
 const unreadMax = 64 << 10
 
+// partCost is what a part counts in addition to its bytes, of which it may have none.
+const partCost = 64
+
 // Blocking is a connection for code that waits for messages, in a goroutine of its
 // own or in an offloaded job. It must not be used in a callback. Several goroutines
-// may read, and several write; each message goes to one of them.
+// may call Read, and several write; each message goes to one of them. Reader is for a
+// goroutine that reads alone.
 type Blocking struct {
 	c *Conn
 
 	mu     sync.Mutex
 	change sync.Cond
-	parts  []part // that nobody has read
-	bytes  int    // of them
-	held   bool   // true exactly when reading is paused because of them
-	reader *messageReader
-	err    error // why nothing more will come
+	parts  []part         // that nobody has read
+	bytes  int            // of them, with partCost for each
+	held   bool           // true exactly when reading is paused because of them
+	taken  bool           // true exactly when somebody waits for a message or is in the midst of one
+	reader *messageReader // of a message that has not been read to its end, otherwise nil
+	err    error          // why nothing more will come
 }
 
 // part is a part of a message that waits to be read.
@@ -46,7 +51,7 @@ func (c *Conn) Blocking() *Blocking {
 	}
 	c.more.view = b
 	c.note(isViewed)
-	if c.is(isEnded) {
+	if c.is(isHungUp | isEnded) {
 		b.fail(c.cause())
 	}
 	return b
@@ -67,7 +72,7 @@ func (b *Blocking) push(op Opcode, data []byte, first, last bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.parts = append(b.parts, part{op, append([]byte(nil), data...), first, last})
-	b.bytes += len(data)
+	b.bytes += len(data) + partCost
 	if b.bytes > unreadMax && !b.held {
 		b.held = true
 		_ = b.c.PauseRead()
@@ -89,29 +94,45 @@ func (b *Blocking) fail(err error) {
 	b.change.Broadcast()
 }
 
-// take waits for the next part and removes it, with mu held.
-func (b *Blocking) take(ctx context.Context) (part, error) {
+// await waits until ready says true, with mu held. The error is that of ctx.
+func (b *Blocking) await(ctx context.Context, ready func() bool) error {
+	if ready() {
+		return nil
+	}
 	stop := context.AfterFunc(ctx, func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.change.Broadcast()
 	})
 	defer stop()
-	for len(b.parts) == 0 {
-		switch {
-		case ctx.Err() != nil:
-			return part{}, context.Cause(ctx)
-		case b.err != nil:
-			return part{}, b.err
+	for !ready() {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
 		}
 		b.change.Wait()
+	}
+	return nil
+}
+
+// take waits for the next part and removes it, with mu held. r is who reads it, if it
+// goes on with a message.
+func (b *Blocking) take(ctx context.Context, r *messageReader) (part, error) {
+	left := func() bool { return r != nil && r.left }
+	if err := b.await(ctx, func() bool { return len(b.parts) > 0 || b.err != nil || left() }); err != nil {
+		return part{}, err
+	}
+	switch {
+	case left():
+		return part{}, errLeft
+	case len(b.parts) == 0:
+		return part{}, b.err
 	}
 	p := b.parts[0]
 	b.parts[0] = part{}
 	if b.parts = b.parts[1:]; len(b.parts) == 0 {
 		b.parts = nil
 	}
-	b.bytes -= len(p.data)
+	b.bytes -= len(p.data) + partCost
 	if b.held && b.bytes <= unreadMax/2 {
 		b.held = false
 		_ = b.c.ResumeRead()
@@ -119,16 +140,55 @@ func (b *Blocking) take(ctx context.Context) (part, error) {
 	return p, nil
 }
 
+// first waits for its turn and for a message, and returns the message's first part, with
+// mu held. Without an error done follows.
+func (b *Blocking) first(ctx context.Context) (part, error) {
+	if err := b.await(ctx, func() bool { return !b.taken }); err != nil {
+		return part{}, err
+	}
+	b.taken = true
+	if b.reader != nil {
+		b.reader.left = true
+		b.reader = nil
+		b.change.Broadcast()
+	}
+	for {
+		p, err := b.take(ctx, nil)
+		if err != nil {
+			b.done()
+			return part{}, err
+		}
+		if p.first { // not of a message that nobody wanted to read to its end
+			return p, nil
+		}
+	}
+}
+
+// done lets others have their turn, with mu held.
+func (b *Blocking) done() {
+	b.taken = false
+	b.change.Broadcast()
+}
+
 // Read waits for the next message and returns it. The error is that of ctx, or what
 // OnClose is given, ErrClosed in place of nil. A message of which a part has been read
 // when ctx ends is lost.
 func (b *Blocking) Read(ctx context.Context) (Opcode, []byte, error) {
-	op, r, err := b.Reader(ctx)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p, err := b.first(ctx)
 	if err != nil {
-		return op, nil, err
+		return 0, nil, err
 	}
-	data, err := io.ReadAll(r)
-	return op, data, err
+	defer b.done()
+	op, data := p.op, p.data
+	for !p.last {
+		if p, err = b.take(ctx, nil); err != nil {
+			return 0, nil, err
+		}
+		data = append(data, p.data...)
+	}
+	return op, data, nil
 }
 
 // Reader waits for the next message and returns its kind and a reader of its bytes,
@@ -137,24 +197,16 @@ func (b *Blocking) Read(ctx context.Context) (Opcode, []byte, error) {
 func (b *Blocking) Reader(ctx context.Context) (Opcode, io.Reader, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.reader != nil {
-		b.reader.left = true
-		b.reader = nil
+	p, err := b.first(ctx)
+	if err != nil {
+		return 0, nil, err
 	}
-	for {
-		p, err := b.take(ctx)
-		if err != nil {
-			return 0, nil, err
-		}
-		if !p.first {
-			continue // of a message that nobody wanted to read to its end
-		}
-		r := &messageReader{b: b, ctx: ctx, rest: p.data, last: p.last}
-		if !p.last {
-			b.reader = r
-		}
-		return p.op, r, nil
+	defer b.done()
+	r := &messageReader{b: b, ctx: ctx, rest: p.data, last: p.last}
+	if !p.last {
+		b.reader = r
 	}
+	return p.op, r, nil
 }
 
 // messageReader reads a message.
@@ -174,13 +226,10 @@ func (r *messageReader) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for len(r.rest) == 0 {
-		switch {
-		case r.last:
+		if r.last {
 			return 0, io.EOF
-		case r.left:
-			return 0, errLeft
 		}
-		next, err := b.take(r.ctx)
+		next, err := b.take(r.ctx, r)
 		if err != nil {
 			return 0, err
 		}

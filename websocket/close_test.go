@@ -230,6 +230,36 @@ func TestCloseDeliversWhatWasWrittenBefore(t *testing.T) {
 	})
 }
 
+func TestWhatWasLeftOfAMessageAtCloseDoesNotComeIntoAnother(t *testing.T) {
+	eachDriver(t, func(t *testing.T, w *world) {
+		rec := newRecorder(t)
+		st := w.serve(t, &websocket.Server{Handler: rec})
+		for range 30 { // memory is pooled, perhaps
+			c := st.open()
+			conn := rec.conn()
+			c.send(frame(text&^fin, "secret"), frame(ping, ""))
+			c.expect(pong, "")
+			_ = conn.Close(1000, "")
+			c.expect(closing, closePayload(1000, ""))
+			c.send(frame(cont|fin, "rest"))
+			other := st.open()
+			_ = rec.conn()
+			rec.forget()
+			other.send(frame(text&^fin, "a"), frame(cont|fin, "b"))
+			other.send(frame(text&^fin, "c"), frame(cont|fin, "d"), frame(ping, "x"))
+			other.expect(pong, "x")
+			c.send(closeFrame(1000, ""))
+			c.over()
+			other.bye()
+			for _, s := range rec.log() {
+				if strings.HasPrefix(s, "text") && s != "text ab" && s != "text cd" {
+					t.Fatalf("heard %q", s)
+				}
+			}
+		}
+	})
+}
+
 func TestAJobThatIsUnfinishedDoesNotHideWhyTheConnectionEnded(t *testing.T) {
 	eachDriver(t, func(t *testing.T, w *world) {
 		rec := newRecorder(t)

@@ -83,8 +83,10 @@ const (
 	isOpened   uint32 = 1 << iota // OnOpen was called
 	isClosing                     // a Close frame was queued, or none can be: nothing more is written
 	isAnswered                    // both sides have sent a Close frame
+	isHungUp                      // nothing can be written, though there are jobs that might
 	isDeaf                        // what comes is thrown away
 	isPaused                      // PauseRead
+	isHeld                        // the connection beneath is paused, because of it
 	isPinged                      // a ping was sent, and nothing has come since
 	isStuck                       // it was above its high-water mark when a ping was due last
 	isEnded                       // OnClose was called
@@ -198,7 +200,7 @@ func (c *Conn) PauseRead() error {
 	if c.is(isClosing) {
 		return ErrClosed
 	}
-	c.note(isPaused)
+	c.note(isPaused | isHeld)
 	return c.conn.PauseRead()
 }
 
@@ -209,15 +211,15 @@ func (c *Conn) ResumeRead() error {
 	return c.resume()
 }
 
-// resume is ResumeRead with mu held.
+// resume is ResumeRead with mu held. When nothing waits unread any more, OnData resumes
+// the connection beneath, and not before: who pauses after every message would let more
+// and more wait.
 func (c *Conn) resume() error {
-	if c.is(isPaused) {
-		c.bits.And(^(isPaused | isPinged)) // the peer may have answered meanwhile
+	if !c.is(isPaused) {
+		return c.conn.ResumeRead()
 	}
-	if err := c.conn.ResumeRead(); err != nil {
-		return err
-	}
-	return c.conn.Wake() // for what waits unread
+	c.bits.And(^(isPaused | isPinged)) // the peer may have answered meanwhile
+	return c.conn.Wake()
 }
 
 // Close closes the connection in order: what was written before is sent, then a

@@ -59,6 +59,19 @@ func (e *endpoint) OnData(_ sluice.Conn, in *buffer.LinkBuffer) {
 		c.peerEnded()
 	default:
 		c.bits.And(^isBehind)
+		if c.is(isHeld) {
+			c.unhold()
+		}
+	}
+}
+
+// unhold resumes the connection beneath, unless read is paused.
+func (c *Conn) unhold() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.is(isPaused) {
+		c.bits.And(^isHeld)
+		_ = c.conn.ResumeRead()
 	}
 }
 
@@ -107,12 +120,14 @@ func (e *endpoint) OnDrain(sluice.Conn) {
 }
 
 // OnHangup wakes jobs that wait for the peer.
-func (e *endpoint) OnHangup(sluice.Conn, error) {
+func (e *endpoint) OnHangup(_ sluice.Conn, err error) {
 	c := (*Conn)(e)
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.note(isClosing)
+	c.note(isHungUp)
 	c.out().wake()
+	err = c.ending(err)
+	c.mu.Unlock()
+	c.view().fail(err)
 }
 
 // OnReadIdle pings a peer that is silent, and gives one up that did not answer.
@@ -162,8 +177,7 @@ func (e *endpoint) OnClose(conn sluice.Conn, err error) {
 	c := (*Conn)(e)
 	c.rx = nil
 	c.mu.Lock()
-	closing := c.is(isClosing)
-	err = c.ending(err, closing)
+	err = c.ending(err)
 	c.end(err)
 	c.note(isEnded)
 	c.out().wake()
@@ -179,13 +193,13 @@ func (e *endpoint) OnClose(conn sluice.Conn, err error) {
 }
 
 // ending returns what OnClose is to be given, with mu held.
-func (c *Conn) ending(err error, closing bool) error {
+func (c *Conn) ending(err error) error {
 	switch {
 	case c.cause() != nil:
 		return c.cause()
 	case c.is(isAnswered):
 		return nil
-	case closing && errors.Is(err, sluice.ErrReadTimeout):
+	case c.is(isClosing) && errors.Is(err, sluice.ErrReadTimeout):
 		return ErrCloseTimeout
 	case err == nil || err == io.EOF:
 		return ErrNoClose

@@ -93,6 +93,28 @@ func TestAPauseInTheMidstOfAPacketLosesNothing(t *testing.T) {
 	})
 }
 
+func TestWhoPausesAfterEveryMessageDoesNotLetMoreAndMoreWait(t *testing.T) {
+	eachDriver(t, func(t *testing.T, w *world) {
+		const n = 2000
+		w.cfg.ReadLimit = 256 << 10
+		rec := newRecorder(t)
+		rec.muted = true
+		var got atomic.Int64
+		rec.msg = func(c *websocket.Conn, _ websocket.Opcode, _ []byte) {
+			got.Add(1)
+			_ = c.PauseRead()
+			_ = c.Offload(func(c *websocket.Conn) { _ = c.ResumeRead() })
+		}
+		st := w.serve(t, &websocket.Server{Handler: rec})
+		c := st.open()
+		go c.send(strings.Repeat(frame(bin, prose(1000)), n), closeFrame(1000, ""))
+		if err := rec.end(); websocket.CloseStatus(err) != 1000 || got.Load() != n {
+			t.Errorf("OnClose(%v) after %d messages of %d", err, got.Load(), n)
+		}
+		c.drain()
+	})
+}
+
 func TestNothingIsHeardDuringAPause(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		rec := newRecorder(t)

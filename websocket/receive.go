@@ -14,6 +14,7 @@ import (
 type receiver struct {
 	dec     ws.Decoder
 	message *scratch // what has come of a message in parts; nil if nothing has
+	given   bool     // true exactly when parts of the message under way were delivered by themselves
 }
 
 var receivers = sync.Pool{New: func() any { return new(receiver) }}
@@ -35,6 +36,11 @@ func (c *Conn) receive(in *buffer.LinkBuffer) {
 	switch {
 	case c.is(isDeaf):
 	case rx.dec.Resting():
+		if rx.message != nil { // its rest came after Close
+			rx.message.free()
+			rx.message = nil
+		}
+		rx.given = false
 		receivers.Put(rx)
 	default:
 		c.rx = rx
@@ -71,12 +77,14 @@ func (c *Conn) take(rx *receiver, part *ws.Part) {
 	case c.is(isClosing): // the peer had not heard of it
 	case part.First && part.Last:
 		c.whole(part, part.Data)
-	case !part.Compressed && (c.of.parts != nil || c.is(isViewed)):
+	case !part.Compressed && rx.message == nil && (c.of.parts != nil || c.is(isViewed)):
 		if part.Last {
 			c.of.count(c.conn.Loop()).in.Add(1)
 		}
 		if part.Last || len(part.Data) > 0 {
-			c.deliver(part.Opcode, part.Data, part.First, part.Last)
+			first := !rx.given
+			rx.given = !part.Last
+			c.deliver(part.Opcode, part.Data, first, part.Last)
 		}
 	default:
 		rx.collect(part)
@@ -97,7 +105,8 @@ func (rx *receiver) collect(part *ws.Part) {
 		rx.message = newScratch(len(part.Data))
 	case cap(m.b)-len(m.b) < len(part.Data):
 		need := len(m.b) + len(part.Data)
-		rx.message = m.grow(int(min(int64(2*need), int64(need)+part.Left)))
+		more := max(int64(need/4), part.Left) // there may be many frames
+		rx.message = m.grow(need + int(min(int64(need), more)))
 	}
 	rx.message.b = append(rx.message.b, part.Data...)
 }
@@ -105,7 +114,7 @@ func (rx *receiver) collect(part *ws.Part) {
 // whole delivers a message whose payload has come.
 func (c *Conn) whole(part *ws.Part, data []byte) {
 	if part.Compressed {
-		plain := newScratch(4 * len(data))
+		plain := newScratch(int(min(int64(4*len(data)), c.of.limits.Message)))
 		var err error
 		if plain.b, err = c.inflate(plain.b, data); err == nil && part.Opcode == Text && !utf8.Valid(plain.b) {
 			err = ws.ErrNotUTF8

@@ -42,7 +42,7 @@ func (c *Conn) Writer(op Opcode) (*Writer, error) {
 	w := &Writer{c: c, op: op}
 	if len(c.more.out.held) > 0 {
 		c.waitFor(func() bool { return !c.more.out.busy() })
-		if c.is(isClosing) {
+		if c.is(isClosing | isHungUp) {
 			return nil, ErrClosed
 		}
 	}
@@ -99,7 +99,7 @@ func (w *Writer) flush(last bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.waitFor(func() bool { return !c.conn.AboveHighWater() })
-	if c.is(isClosing) || c.more.out.writer != w {
+	if c.is(isClosing|isHungUp) || c.more.out.writer != w {
 		return ErrClosed
 	}
 	err := c.send(ws.Header{Fin: last, Opcode: w.op}, w.buf)
@@ -119,7 +119,7 @@ func (w *Writer) flush(last bool) error {
 
 // waitFor waits until ready says true or the connection closes, with mu held.
 func (c *Conn) waitFor(ready func() bool) {
-	for !c.is(isClosing) && !ready() {
+	for !c.is(isClosing|isHungUp) && !ready() {
 		o := &c.extra().out
 		if o.room == nil {
 			o.room = sync.NewCond(&c.mu)
