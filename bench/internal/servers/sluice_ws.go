@@ -35,6 +35,15 @@ func sluiceUpgrade(server func() *websocket.Server) func() *httpd.Server {
 	}
 }
 
+// sluiceWebSocketLoop is httpd with the handshake on its loops.
+func sluiceWebSocketLoop() *httpd.Server {
+	ws := sluiceWebSocket()
+	return &httpd.Server{LoopHandler: func(x *httpd.RequestCtx) bool {
+		ws.ServeLoop(x)
+		return true
+	}}
+}
+
 // sluiceWebSocketAlone serves it on a listener of its own.
 func sluiceWebSocketAlone(addr string) error {
 	eng, err := sluice.New(sluice.Config{})

@@ -40,6 +40,10 @@ var webSocketEchoes = []Server{
 			"read buffer of 64 KiB per loop and TCP_NODELAY.",
 	},
 	{
+		Name: "sluice-ws-loop", Protocol: WebSocket, Variant: true, Serve: sluiceClear(sluiceWebSocketLoop),
+		About: "As sluice-ws, with the handshake in a LoopHandler, for which no http.Request is made.",
+	},
+	{
 		Name: "sluice-ws-alone", Protocol: WebSocket, Variant: true, Serve: sluiceWebSocketAlone,
 		About: "As sluice-ws, on a listener of its own, without httpd.",
 	},
