@@ -220,6 +220,12 @@ func (c *client) drain() (last string) {
 	}
 }
 
+// drop reads to the end, in whatever way that comes, and closes the connection.
+func (c *client) drop() {
+	_, _ = io.Copy(io.Discard, c)
+	_ = c.Close()
+}
+
 // bye closes the connection from the client's side.
 func (c *client) bye() {
 	c.t.Helper()
