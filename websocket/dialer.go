@@ -163,12 +163,11 @@ func (d *Dialer) request(u *url.URL, key string) ([]byte, error) {
 	for name, values := range d.Header {
 		for _, v := range values {
 			switch {
-			case strings.EqualFold(name, "Host"):
 			case among(ours, name) || strings.HasPrefix(strings.ToLower(name), "sec-websocket-"):
 				return nil, fmt.Errorf("websocket: Dialer.Header has %s, which the handshake writes itself", name)
 			case !http1.ValidName(name) || !http1.ValidValue(v):
 				return nil, fmt.Errorf("websocket: Dialer.Header has a field that cannot be sent: %q", name)
-			default:
+			case !strings.EqualFold(name, "Host"): // which is there
 				p = http1.AppendField(p, name, v)
 			}
 		}
