@@ -90,7 +90,7 @@ func TestMembersComeAndGoDuringLongRounds(t *testing.T) {
 		in, left := make([]bool, members), make([]bool, members)
 		want := make([][]uint32, members)
 		n := uint32(0)
-		for step := range 40 {
+		for step := range 28 {
 			for range 1 + rnd.IntN(60) {
 				i := rnd.IntN(members)
 				if step == 0 {

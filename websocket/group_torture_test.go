@@ -21,7 +21,7 @@ import (
 
 var (
 	broadcastSeed  = flag.Uint64("broadcast.seed", 0, "run TestBroadcastTorture with this seed alone")
-	broadcastSeeds = flag.Int("broadcast.seeds", 5, "run TestBroadcastTorture with so many seeds")
+	broadcastSeeds = flag.Int("broadcast.seeds", 3, "run TestBroadcastTorture with so many seeds")
 )
 
 // TestBroadcastTorture has connections of all sorts come and go, read fast, slowly or

@@ -18,7 +18,7 @@ import (
 
 func TestPreparedIsLinkedIntoEveryConnection(t *testing.T) {
 	eachDriver(t, func(t *testing.T, w *world) {
-		const members, messages, size = 1000, 20, 16 << 10
+		const members, messages, size = 1000, 8, 16 << 10
 		r := newRoom(t, w, &websocket.Server{KeepAlive: -1}, members, members)
 		var received atomic.Int64
 		for i := range r.members {
