@@ -215,9 +215,16 @@ func TestGroupHasMembersOfSeveralEngines(t *testing.T) {
 		if n := g.Loops(); n != 4 {
 			t.Errorf("the group has parts on %d loops, want 4", n)
 		}
+		wg.Go(func() { // meanwhile
+			for i := range uint32(500) {
+				g.Broadcast(prepared(1<<20|i, 10))
+			}
+		})
 		if err := a.eng.Close(); err != nil {
 			t.Error(err)
 		}
+		wg.Wait()
+		order = append(order, numbers(1<<20, 1<<20+500)...)
 		if n := g.Len(); n != members {
 			t.Errorf("with one engine closed the group has %d members, want %d", n, members)
 		}
