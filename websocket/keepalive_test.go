@@ -162,16 +162,16 @@ func TestAPeerThatWasSlowIsPingedBeforeItIsGivenUp(t *testing.T) {
 		if w.driver == "portable" {
 			t.Skip("which tells what has left when all has")
 		}
-		const keepAlive = 120 * time.Millisecond
+		const keepAlive, size = 300 * time.Millisecond, 9 << 20
 		rec := newRecorder(t)
 		st := w.serve(t, &websocket.Server{Handler: rec, KeepAlive: keepAlive})
 		c := st.narrow()
 		conn := rec.conn()
-		if err := conn.WriteMessage(websocket.Binary, make([]byte, 12<<20)); err != nil {
+		if err := conn.WriteMessage(websocket.Binary, make([]byte, size)); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(keepAlive * 3 / 2) // it is above its high-water mark when a ping is due
-		if first, p, err := c.next(); err != nil || first != bin || len(p) != 12<<20 {
+		if first, p, err := c.next(); err != nil || first != bin || len(p) != size {
 			t.Fatalf("the next frame is %#x of %d bytes, %v; OnClose(%v)", first, len(p), err, rec.end())
 		}
 		c.expect(ping, "")

@@ -190,11 +190,17 @@ func TestAWriterWaitsForThePeer(t *testing.T) {
 				c := st.narrow()
 				conn := rec.conn()
 				result := make(chan error, 1)
-				if job {
-					_ = conn.Offload(func(c *websocket.Conn) { result <- write(c) })
-				} else {
-					go func() { result <- write(conn) }()
+				begun := make(chan struct{}) // a job that has not is not done when the connection ends
+				run := func(c *websocket.Conn) {
+					close(begun)
+					result <- write(c)
 				}
+				if job {
+					_ = conn.Offload(run)
+				} else {
+					go run(conn)
+				}
+				<-begun
 				time.Sleep(5 * time.Millisecond)
 				end(c, conn)
 				if err := receive(t, name+": the writer", result); (err == nil) != (name == "it reads") || err != nil && !errors.Is(err, websocket.ErrClosed) {
