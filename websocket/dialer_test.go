@@ -203,12 +203,13 @@ func TestAClientWaitsForTheServerToEndTheConnection(t *testing.T) {
 						t.Errorf("the client did not wait: %d, %v", b, err)
 					}
 					_ = p.Close()
+				} else {
+					p.drop() // when the client does
 				}
 				err = rec.end()
 				if begins == "client" && err != nil || begins == "server" && websocket.CloseStatus(err) != 1000 {
 					t.Errorf("%s begins, the server ends %v: OnClose(%v)", begins, ends, err)
 				}
-				_ = p.Close()
 			}
 		}
 	})

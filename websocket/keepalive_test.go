@@ -32,7 +32,7 @@ func TestASilentPeerIsPingedAndThenGivenUp(t *testing.T) {
 }
 
 func TestAPeerThatAnswersPingsIsKept(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachDriver(t, func(t *testing.T, w *world) {
 		st := w.serve(t, &websocket.Server{Handler: echoing(t), KeepAlive: 100 * time.Millisecond})
 		c := st.open()
 		for _, answer := range []string{frame(pong, ""), frame(ping, "x"), frame(pong, "unasked"), frame(text, "abc")[:7]} {
@@ -72,7 +72,7 @@ func TestWithoutKeepAliveNobodyIsPinged(t *testing.T) {
 
 func TestWhoIsNotReadFromIsNotGivenUp(t *testing.T) {
 	eachDriver(t, func(t *testing.T, w *world) {
-		const keepAlive = 60 * time.Millisecond
+		const keepAlive = 40 * time.Millisecond
 		rec := newRecorder(t)
 		st := w.serve(t, &websocket.Server{Handler: rec, KeepAlive: keepAlive})
 		c := st.open()
@@ -140,7 +140,7 @@ func TestAPeerThatTakesSomethingIsKept(t *testing.T) {
 			}
 		}()
 		p := make([]byte, 512<<10) // the kernel tells of it by the megabyte
-		for range 4 * keepAlive / (10 * time.Millisecond) {
+		for range 3 * keepAlive / (10 * time.Millisecond) {
 			time.Sleep(10 * time.Millisecond)
 			if _, err := io.ReadFull(c.r, p); err != nil {
 				t.Fatalf("%v; OnClose(%v)", err, rec.end())
@@ -162,7 +162,7 @@ func TestAPeerThatWasSlowIsPingedBeforeItIsGivenUp(t *testing.T) {
 		if w.driver == "portable" {
 			t.Skip("which tells what has left when all has")
 		}
-		const keepAlive, size = 300 * time.Millisecond, 9 << 20
+		const keepAlive, size = 200 * time.Millisecond, 9 << 20
 		rec := newRecorder(t)
 		st := w.serve(t, &websocket.Server{Handler: rec, KeepAlive: keepAlive})
 		c := st.narrow()

@@ -162,7 +162,7 @@ func TestAWriterWaitsForThePeer(t *testing.T) {
 		w.cfg.HighWater, w.cfg.WriteLimit = 128<<10, 1<<20
 		rec := newRecorder(t)
 		st := w.serve(t, &websocket.Server{Handler: rec})
-		data := pattern(9 << 20)
+		data := pattern(7 << 20)
 		write := func(conn *websocket.Conn) error {
 			m, err := conn.Writer(websocket.Binary)
 			if err != nil {
