@@ -238,8 +238,7 @@ type result struct {
 }
 
 // known are the cases that are known to fail, and why.
-var known = map[string]string{
-}
+var known = map[string]string{}
 
 // report makes a subtest of every case whose result comes from lines.
 func (s *script) report(t *testing.T, lines <-chan []byte) {
