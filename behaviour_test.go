@@ -262,6 +262,36 @@ func TestAPeerThatNeverReadsIsHeldAtTheWaterMarks(t *testing.T) {
 	})
 }
 
+func TestWithoutBackpressureAPeerMayWriteAllBeforeItReads(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		const size = 12 << 20 // more than the kernel's buffers take, both ways
+		var came atomic.Int64
+		ln := w.serve(t, w.engine(t, Config{Loops: 1}), Funcs{
+			Open: func(c Conn) {
+				if err := c.SetBackpressure(false); err != nil {
+					t.Error(err)
+				}
+				if _, err := c.Write(pattern(size)); err != nil || !c.AboveHighWater() {
+					t.Error("it is not above the high-water mark", err)
+				}
+			},
+			Data: func(_ Conn, in *buffer.LinkBuffer) {
+				came.Add(int64(in.Len()))
+				_ = in.Skip(in.Len())
+			},
+		})
+		c := w.connect(t, ln)
+		if _, err := c.Write(make([]byte, size)); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, size)
+		if _, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, pattern(size)) {
+			t.Error("what was sent is wrong", err)
+		}
+		eventually(t, "all to be received", func() bool { return came.Load() == size })
+	})
+}
+
 func TestTimeouts(t *testing.T) {
 	const soon = 60 * time.Millisecond
 	stuff := func(c Conn) { // more than the kernel's buffers take

@@ -55,8 +55,9 @@ type Config struct {
 
 	// HighWater and LowWater are counts of bytes waiting to be sent on one
 	// connection. Above HighWater reading pauses, so that a peer that does
-	// not take answers cannot go on asking; at LowWater it resumes and
-	// OnDrain is called. 0 means 1 MiB and a quarter of HighWater.
+	// not take answers cannot go on asking (see Conn.SetBackpressure); at
+	// LowWater it resumes and OnDrain is called. 0 means 1 MiB and a quarter
+	// of HighWater.
 	HighWater int
 	LowWater  int
 

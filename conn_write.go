@@ -29,6 +29,23 @@ func (c Conn) SetWaterMarks(low, high, limit int) error {
 	return nil
 }
 
+// SetBackpressure says whether reading pauses while the connection is above its
+// high-water mark, as it does at first. Without it WriteLimit alone keeps a peer that
+// does not take answers from asking for more and more. It suits clients, since two
+// sides that both wait to be read from wait for ever, and protocols with a flow
+// control of their own, whose updates must be read.
+func (c Conn) SetBackpressure(on bool) error {
+	s, err := c.lockOpen()
+	if err != nil {
+		return err
+	}
+	if s.flags |= flagReadsOn; on {
+		s.flags &^= flagReadsOn
+	}
+	c.notify(s)
+	return nil
+}
+
 // water returns the marks that hold for a connection whose active part is a.
 func (l *eventLoop) water(a *active) *waterMarks {
 	if a != nil && a.marks != nil {

@@ -319,7 +319,10 @@ func (l *eventLoop) applyPause(ch *chunk, i uint32, s *slot) {
 	if ch.part(i).blocking() == nil {
 		// Jobs under way are finished at a shutdown, new ones not begun. A
 		// view's reads do not depend on its writes, as those of a net.Conn.
-		reasons |= flagHigh | flagShutdown
+		reasons |= flagShutdown
+		if s.flags&flagReadsOn == 0 {
+			reasons |= flagHigh
+		}
 	}
 	// What a closing connection still receives is thrown away: a peer that
 	// waits for us to read before it reads itself would never be done.
@@ -332,5 +335,8 @@ func (l *eventLoop) applyPause(ch *chunk, i uint32, s *slot) {
 		l.stream(s).Pause(driver.ID(ch.base + i))
 	} else {
 		l.stream(s).Resume(driver.ID(ch.base + i))
+		if s.flags&flagReadIdle != 0 {
+			s.active = l.now // bytes may have waited
+		}
 	}
 }

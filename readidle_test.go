@@ -513,3 +513,56 @@ func TestAPanicInOnReadIdleCostsItsConnection(t *testing.T) {
 		mustEcho(t, witness, []byte("after"))
 	})
 }
+
+func TestWhileTooManyJobsWaitOnReadIdleIsNotCalled(t *testing.T) {
+	s := newStepped(t, Config{})
+	c, p, n := s.attend(Funcs{Data: echo})
+	if err := c.SetReadIdle(time.Second); err != nil {
+		t.Fatal(err)
+	}
+	busy := make(chan struct{})
+	for range jobsHigh + 1 {
+		if err := c.Offload(func(Conn) { <-busy }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, _ = p.TryWrite([]byte("waits"))
+	s.advance(time.Minute)
+	if *n != 0 {
+		t.Errorf("%d calls while nothing was read because of jobs", *n)
+	}
+	close(busy)
+	got := 0
+	eventually(t, "the jobs to end", func() bool {
+		s.settle()
+		k, _ := p.TryRead(make([]byte, 10))
+		got += k
+		return got == len("waits")
+	})
+	s.advance(900 * time.Millisecond)
+	if *n != 0 {
+		t.Error("the time did not begin anew with what was read")
+	}
+	s.advance(time.Second)
+	if *n != 1 {
+		t.Errorf("%d calls afterwards", *n)
+	}
+}
+
+func TestWhenReadingResumesTheReadIdleTimeCountsAnew(t *testing.T) {
+	s := newStepped(t, Config{})
+	c, _, n := s.attend(Funcs{Data: echo})
+	_ = c.SetReadIdle(time.Second)
+	_ = c.PauseRead()
+	s.advance(900 * time.Millisecond)
+	_ = c.ResumeRead()
+	s.settle()
+	s.advance(900 * time.Millisecond)
+	if *n != 0 {
+		t.Error("the pause counted")
+	}
+	s.advance(200 * time.Millisecond)
+	if *n != 1 {
+		t.Errorf("%d calls", *n)
+	}
+}

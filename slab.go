@@ -112,6 +112,7 @@ const (
 	flagShutLate                          // shut, but the driver is told only when flagFile is gone
 	flagReadIdler                         // the handler is a ReadIdleHandler
 	flagReadIdle                          // slot.idle and slot.active are SetReadIdle's
+	flagReadsOn                           // SetBackpressure(false)
 )
 
 // request is what a connection wants of its loop beyond what its state and

@@ -86,9 +86,11 @@ var errNoReadIdle = errors.New("sluice: SetReadIdle needs a handler with the met
 
 // SetReadIdle has OnReadIdle called when no byte has been received for d from
 // now on, and again after each further d without one, until the connection
-// closes. What is sent does not count, nor do offloaded jobs. Reading may be
-// paused meanwhile, by whatever cause, and then the peer may not be to blame for
-// the silence. With TLS a byte has been received when it has been decrypted.
+// closes. What is sent does not count, nor do offloaded jobs. While reading is
+// paused, by PauseRead or above the high-water mark, the peer may not be to blame
+// for the silence; it is not called while too many offloaded jobs are why, and when
+// reading resumes the time counts anew. With TLS a byte has been received when it
+// has been decrypted.
 //
 // SetReadIdle takes the place of the idle timeout, SetIdleTimeout's as well as
 // Config.IdleTimeout, since both are one clock: a silent peer is ended by nobody
@@ -134,7 +136,8 @@ func (s *slot) acted(now int64) {
 // Idle returns for how long no byte has come or left, in whole milliseconds; for
 // a connection without any, the time since it was opened. It is 0 if the
 // connection is closing. With SetReadIdle it is for how long no byte has come,
-// counted from the last call of OnReadIdle or SetReadIdle if that was later.
+// counted from the last call of OnReadIdle or SetReadIdle or the end of a pause if that
+// was later.
 func (c Conn) Idle() time.Duration {
 	s, err := c.lockOpen()
 	if err != nil {
@@ -237,6 +240,9 @@ func (l *eventLoop) openDue(ch *chunk, i uint32, s *slot) {
 	stuck := s.pending > 0
 	if s.idle != 0 && ch.part(i).working() {
 		s.acted(l.now) // the jobs under way will tell when they are done
+	}
+	if s.flags&flagReadIdle != 0 && s.flags&flagPausedJobs != 0 {
+		s.active = l.now // nothing is read because of this side
 	}
 	idle := s.idle != 0 && due(s.active+int64(s.idle)+1)
 	switch {
