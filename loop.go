@@ -198,7 +198,9 @@ func (l *eventLoop) drain() {
 
 // runTasks calls some of the functions that the loop was given.
 func (l *eventLoop) runTasks() {
-	for _, t := range l.tasks.Take(perPass) {
+	tasks := l.tasks.Take(perPass)
+	for i, t := range tasks {
+		tasks[i] = task{} // which would be kept while the loop sleeps
 		l.execute("Execute", t)
 	}
 }

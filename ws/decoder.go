@@ -27,9 +27,9 @@ type Part struct {
 	// control frame. It is Continuation if nothing was found.
 	Opcode Opcode
 
-	// Data is payload, unmasked. It lies in what Next was given or, of a control
-	// frame that came in pieces, in memory of the Decoder that its next control
-	// frame uses.
+	// Data is payload, unmasked. It lies in what Next was given, whose other bytes
+	// an append to it does not change, or, of a control frame that came in pieces,
+	// in memory of the Decoder that its next control frame uses.
 	Data []byte
 
 	First      bool  // true exactly when the message begins with this part
@@ -90,9 +90,9 @@ func (d *Decoder) Next(p []byte) (part Part, n int, err error) {
 			return Part{}, n, nil
 		}
 	}
-	data := p[n:]
-	data = data[:min(int64(len(data)), d.left)]
-	n += len(data)
+	size := int(min(int64(len(p)-n), d.left))
+	data := p[n : n+size : n+size] // what follows is not the part's, to be appended to
+	n += size
 	if d.frame.Masked {
 		Mask(d.frame.Key, d.pos, data)
 		d.pos = (d.pos + len(data)) & 3

@@ -26,6 +26,20 @@ func run(t *testing.T, rows []row, deflate bool, limits ws.Limits) {
 	})
 }
 
+func TestAnAppendToAPartChangesNothingBehindIt(t *testing.T) {
+	var d ws.Decoder
+	d.Reset(ws.FromServer, false, ws.Limits{})
+	p := []byte("\x82\x01a\x89\x01b\x82\x01c")
+	for _, want := range []string{"a", "b", "c"} {
+		part, n, err := d.Next(p)
+		if string(part.Data) != want || err != nil {
+			t.Fatalf("%q, %v, want %q", part.Data, err, want)
+		}
+		_ = append(part.Data, "xyz"...)
+		p = p[n:]
+	}
+}
+
 func TestFraming(t *testing.T) {
 	var rows []row
 	for _, n := range []int{0, 1, 3, 4, 5, 125, 126, 127, 128, 65535, 65536} {

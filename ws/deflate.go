@@ -130,6 +130,7 @@ type decompressor struct {
 	r    io.ReadCloser
 	from bytes.Reader
 	in   []byte
+	seen []byte // what a further stream may refer to
 }
 
 var decompressors = sync.Pool{New: func() any {
@@ -138,7 +139,7 @@ var decompressors = sync.Pool{New: func() any {
 
 // maxStreams is how often a message may begin a new stream. One or two are what
 // compressors do; each has its price, and takes as little as two bytes.
-const maxStreams = 16
+const maxStreams = 8
 
 // keepMax is the capacity up to which scratch memory goes back to a pool.
 const keepMax = 64 << 10
@@ -196,7 +197,8 @@ func (d *decompressor) inflate(dst, window []byte, limit int64) ([]byte, error) 
 		case err == io.EOF && streams < maxStreams:
 			// The sender ended a stream and began another (RFC 7692 7.2.3.4).
 			streams++
-			_ = d.r.(flate.Resetter).Reset(&d.from, slide(bytes.Clone(window), dst[begin:], 1<<maxBits))
+			d.seen = slide(append(d.seen[:0], window...), dst[begin:], 1<<maxBits)
+			_ = d.r.(flate.Resetter).Reset(&d.from, d.seen)
 		case err != nil:
 			return dst, ErrCompressed
 		}
