@@ -17,12 +17,21 @@ const (
 	noLimit  = 1 << 30 // of what waits beneath: hold sees to it
 )
 
+// heldCost is what a frame that waits counts in addition to its bytes, of which it may
+// have few: its place in lists.
+const heldCost = 64
+
+// linkMin is the length of a prepared frame from which it is linked into what a
+// connection sends; the link for a shorter one would take more memory than its copy.
+const linkMin = 128
+
 // outbound is what a connection has only while its peer is slow or a message is
 // written in parts. Conn.mu guards it.
 type outbound struct {
 	held   []held // frames that wait, the oldest first
-	bytes  int    // of them
-	loose  int    // bytes of those that may be dropped
+	bytes  int    // of them, with heldCost for each
+	loose  int    // of that, those that may be dropped
+	last   []byte // the Close frame that is to follow them; nil if there is none, or if it has left
 	raised bool   // true exactly when the marks of the connection beneath are ours, and OnDrain is to come
 	aging  bool   // true exactly when a timer looks after Backlog.Age
 	writer *Writer
@@ -35,6 +44,9 @@ type held struct {
 	since time.Time // when it was broadcast; zero if it must not be dropped
 }
 
+// cost is what the frame counts.
+func (h *held) cost() int { return len(h.frame) + heldCost }
+
 // busy reports whether frames of messages have to wait. o may be nil.
 func (o *outbound) busy() bool { return o != nil && (o.writer != nil || o.raised || len(o.held) > 0) }
 
@@ -45,11 +57,17 @@ func (o *outbound) wake() {
 	}
 }
 
-// drop forgets what waits. o may be nil.
-func (o *outbound) drop() {
-	if o != nil {
-		o.held, o.bytes, o.loose, o.writer = nil, 0, 0, nil
-		o.wake()
+// drop forgets what waits, with mu held. A Close frame that waited behind it leaves now.
+func (c *Conn) drop() {
+	o := c.out()
+	if o == nil {
+		return
+	}
+	last := o.last
+	o.held, o.bytes, o.loose, o.last, o.writer = nil, 0, 0, nil, nil
+	o.wake()
+	if last != nil {
+		_ = c.append(last) // fails only if nothing can be sent any more
 	}
 }
 
@@ -77,9 +95,14 @@ func (c *Conn) fill(frame []byte) error {
 	return err
 }
 
-// append gives a frame to the connection beneath without a copy, with mu held.
-func (c *Conn) append(frame []byte) error {
-	err := c.conn.Append(frame)
+// append gives a frame to the connection beneath, without a copy unless it is short, with
+// mu held.
+func (c *Conn) append(frame []byte) (err error) {
+	if len(frame) < linkMin {
+		_, err = c.conn.Write(frame)
+	} else {
+		err = c.conn.Append(frame)
+	}
 	if err == nil {
 		c.queued += uint32(len(frame))
 	}
@@ -107,7 +130,8 @@ func (c *Conn) lower() {
 func (c *Conn) hold(frame []byte, droppable bool) error {
 	o, limit := &c.extra().out, &c.of.backlog
 	count := c.of.count(c.conn.Loop())
-	entry, room := held{frame: frame}, limit.Bytes-len(frame)
+	entry := held{frame: frame}
+	room := limit.Bytes - entry.cost()
 	switch {
 	case !droppable:
 		if o.bytes > room {
@@ -128,10 +152,10 @@ func (c *Conn) hold(frame []byte, droppable bool) error {
 	}
 	if droppable {
 		entry.since = time.Now()
-		o.loose += len(frame)
+		o.loose += entry.cost()
 	}
 	o.held = append(o.held, entry)
-	o.bytes += len(frame)
+	o.bytes += entry.cost()
 	if droppable && limit.Age > 0 && !o.aging {
 		o.aging = true
 		_, _ = c.conn.AfterFunc(limit.Age, c.aged)
@@ -151,7 +175,7 @@ func (o *outbound) shed(which func(*held) bool) (dropped int) {
 		if !which(h) {
 			break
 		}
-		left -= len(h.frame)
+		left -= h.cost()
 		o.forget(h)
 		dropped++
 	}
@@ -168,9 +192,9 @@ func (o *outbound) shed(which func(*held) bool) (dropped int) {
 
 // forget takes a frame out of what waits, but for its place.
 func (o *outbound) forget(h *held) {
-	o.bytes -= len(h.frame)
+	o.bytes -= h.cost()
 	if !h.since.IsZero() {
-		o.loose -= len(h.frame)
+		o.loose -= h.cost()
 	}
 	*h = held{}
 }
@@ -211,9 +235,9 @@ func (c *Conn) tooSlow() {
 		return
 	}
 	c.of.count(c.conn.Loop()).slow.Add(1)
-	c.out().drop()
+	c.drop()
 	c.writeClose(c.of.backlog.Status, "too slow")
-	c.end(ErrSlow)
+	c.end(slowError(c.of.backlog.Status))
 	_ = c.conn.Close()
 }
 
@@ -237,6 +261,10 @@ func (c *Conn) release() {
 	}
 	if len(o.held) == 0 {
 		o.held = nil
+		if o.last != nil {
+			_ = c.append(o.last)
+			o.last = nil
+		}
 		c.lower()
 	}
 }

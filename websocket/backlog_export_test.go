@@ -1,6 +1,6 @@
 package websocket
 
-// Waiting tells how many frames wait for c's peer and their bytes, and whether its
+// Waiting tells how many frames wait for c's peer, what they count and whether its
 // water marks are those of a slow peer.
 func (c *Conn) Waiting() (frames, bytes int, raised bool) {
 	c.mu.Lock()

@@ -119,14 +119,14 @@ func TestOthersGetEverythingWhileOneIsSlow(t *testing.T) {
 func TestDropOldestKeepsTheNewestThatFit(t *testing.T) {
 	eachDriver(t, func(t *testing.T, w *world) {
 		const members = 3
-		r, slow, c, next := slowRoom(t, w, websocket.Backlog{Bytes: 5000, Policy: websocket.DropOldest}, members)
-		sizes := []int{996, 996, 996, 996, 4996, 996, 1996, 996} // and 4 bytes of header
+		r, slow, c, next := slowRoom(t, w, websocket.Backlog{Bytes: 5000 + 64, Policy: websocket.DropOldest}, members)
+		sizes := []int{996, 996, 996, 996, 4996, 996, 1996, 996} // and 4 bytes of header, and 64 for each
 		for i, size := range sizes {
 			r.group.Broadcast(prepared(next+uint32(i), size))
 		}
 		last := next + uint32(len(sizes))
 		r.others(numbers(next, last))
-		if frames, bytes, _ := slow.conn.Waiting(); frames != 3 || bytes != 4000 {
+		if frames, bytes, _ := slow.conn.Waiting(); frames != 3 || bytes != 4000+3*64 {
 			t.Errorf("%d messages of %d bytes wait", frames, bytes)
 		}
 		// One that never fits is no reason to drop others.
@@ -247,7 +247,7 @@ func TestMessagesThatHaveWaitedForTooLong(t *testing.T) {
 					frames, _, _ := slow.conn.Waiting()
 					return gone(r.Stats()) == messages || frames == 0
 				})
-				if frames, bytes, _ := slow.conn.Waiting(); frames != 1 || bytes != 52 {
+				if frames, bytes, _ := slow.conn.Waiting(); frames != 1 || bytes != 52+64 {
 					t.Errorf("%d messages of %d bytes wait, want the one that was written", frames, bytes)
 				}
 				if err := slow.conn.WriteMessage(websocket.Binary, numbered(5001, 50)); err != nil {
@@ -332,7 +332,7 @@ func TestWrittenMessagesAreNeverDroppedAndKeepTheirPlace(t *testing.T) {
 // What waits for a slow peer is bounded also for those who only write.
 func TestWriteMessageIsRefusedBeyondTheBacklogOfASlowPeer(t *testing.T) {
 	eachDriver(t, func(t *testing.T, w *world) {
-		const bytes = 10_000
+		const bytes = 10 * (1000 + 64)
 		_, slow, c, next := slowRoom(t, w, websocket.Backlog{Bytes: bytes}, 1)
 		before := slow.conn.Transport().PendingWrite()
 		err := error(nil)
@@ -341,7 +341,7 @@ func TestWriteMessageIsRefusedBeyondTheBacklogOfASlowPeer(t *testing.T) {
 			err = slow.conn.WriteMessage(websocket.Binary, numbered(next+written, 996))
 		}
 		if !errors.Is(err, websocket.ErrBacklog) || written != 11 {
-			t.Errorf("after %d messages of 1000 bytes the error is %v; %d bytes may wait", written-1, err, bytes)
+			t.Errorf("after %d messages of 1000 bytes the error is %v; %d may wait", written-1, err, bytes/(1000+64))
 		}
 		if n := slow.conn.Transport().PendingWrite(); n > before {
 			t.Errorf("%d bytes are on their way, %d were before", n, before)

@@ -252,13 +252,16 @@ func (b *Blocking) Write(ctx context.Context, op Opcode, data []byte) error {
 		c.out().wake()
 	})
 	defer stop()
+	if op != Text && op != Binary {
+		return errKind
+	}
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.waitFor(func() bool { return ctx.Err() != nil || !c.conn.AboveHighWater() && !c.out().busy() })
-	c.mu.Unlock()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return c.WriteMessage(op, data)
+	return c.message(op, data)
 }
 
 // Writer begins a message that is written in parts, as Conn.Writer does.

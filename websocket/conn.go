@@ -38,7 +38,7 @@ type extra struct {
 	cause error     // why it ended, if this package knows; see also isAnswered
 	view  *Blocking // with isViewed
 	joins []join    // the groups that it is in
-	left  uint32    // with isStuck: bytes of queued that had left
+	left  uint32    // bytes of queued that had left when progress was called last
 
 	deflater ws.Deflater // with outTakes
 	inflater ws.Inflater // with inTakes: the loop's alone
@@ -175,7 +175,8 @@ func (c *Conn) Context() any {
 func (c *Conn) IsOpen() bool { return !c.is(isClosing) && c.conn.IsOpen() }
 
 // Offload runs fn, which may block, on a goroutine of the engine's pool, in the
-// order of the calls, as sluice.Conn.Offload does.
+// order of the calls, as sluice.Conn.Offload does. While more than 64 wait for their
+// turn nothing is read. Over httpd the pool is that of its handlers, too.
 func (c *Conn) Offload(fn func(c *Conn)) error {
 	if fn == nil {
 		return c.conn.Offload(nil)
@@ -215,19 +216,21 @@ func (c *Conn) ResumeRead() error {
 // the connection beneath, and not before: who pauses after every message would let more
 // and more wait.
 func (c *Conn) resume() error {
-	if !c.is(isPaused) {
-		return c.conn.ResumeRead()
+	if c.is(isPaused) {
+		c.bits.And(^(isPaused | isPinged)) // the peer may have answered meanwhile
 	}
-	c.bits.And(^(isPaused | isPinged)) // the peer may have answered meanwhile
-	return c.conn.Wake()
+	if c.is(isHeld) {
+		return c.conn.Wake()
+	}
+	return c.conn.ResumeRead()
 }
 
 // Close closes the connection in order: what was written before is sent, then a
 // Close frame with the status and the reason, of which 123 bytes are sent at most;
 // OnMessage is not called any more, and PauseRead ends. When the peer has answered,
-// or after CloseTimeout, the connection ends and OnClose is called. It returns ErrClosed if
-// a Close frame was sent before, and an error if the status may not be sent;
-// NoStatus sends none.
+// or after CloseTimeout, the connection ends and OnClose is called. Close returns
+// ErrClosed if a Close frame was sent before, and an error if the status may not be
+// sent; NoStatus sends none.
 func (c *Conn) Close(status Status, reason string) error {
 	if status != NoStatus && !status.Sendable() {
 		return fmt.Errorf("websocket: the status %d must not be sent (RFC 6455 7.4); applications have 4000 to 4999", status)
@@ -237,10 +240,14 @@ func (c *Conn) Close(status Status, reason string) error {
 	if c.is(isClosing) {
 		return ErrClosed
 	}
-	if err := c.conn.SetReadDeadline(time.Now().Add(c.of.closeTimeout)); err != nil {
+	if _, err := c.conn.AfterFunc(c.of.closeTimeout, c.unanswered); err != nil {
 		return err
 	}
+	waits := c.conn.PendingWrite() > onTheWay || c.out().busy()
 	c.writeClose(status, reason)
+	if c.progress(); !waits {
+		c.more.left = c.queued // all leaves at once, most likely
+	}
 	if c.is(isPaused) { // the answer comes behind what waits
 		_ = c.resume()
 	}

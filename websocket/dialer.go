@@ -29,7 +29,9 @@ type Dialer struct {
 	Engine *sluice.Engine
 
 	// Handler is told what happens on the connections. One Dialer has one Handler;
-	// Context, which Dial is given, tells its connections apart.
+	// Context, which Dial is given, tells its connections apart. What it writes does
+	// not keep it from receiving, as a server's connection that is above its high-water
+	// mark: if both waited until the other reads, they would wait for ever.
 	Handler Handler
 
 	// Header has fields for the requests, such as Origin, Cookie or Authorization.
@@ -42,7 +44,7 @@ type Dialer struct {
 	Subprotocols []string      // offered, the best first
 	Compression  *Compression  // if it is not nil, offered
 	MaxMessage   int64         // bytes, 0 means 1 MiB
-	MaxFrame     int64         // bytes, 0 means MaxMessage
+	MaxFrame     int64         // bytes, 0 means that MaxMessage alone bounds it
 	KeepAlive    time.Duration // 0 means 30 seconds, a negative value none
 	CloseTimeout time.Duration // 0 means 5 seconds
 	Backlog      Backlog       // Prepared messages to a server are ordinary ones: none is dropped
@@ -85,7 +87,8 @@ func (e *HandshakeError) Error() string {
 
 // Dial opens a connection to a URL of the scheme "ws" or "wss". attached is what
 // Conn.Context will return. It waits until the handshake is over and OnOpen has
-// returned; ctx bounds the wait. It must not be called from a callback.
+// returned; ctx alone bounds the wait, so it should have a deadline. Neither are
+// redirects followed nor proxies used. It must not be called from a callback.
 func (d *Dialer) Dial(ctx context.Context, rawURL string, attached any) (*Conn, error) {
 	sv, err := d.ready()
 	if err != nil {
@@ -129,11 +132,17 @@ func (d *Dialer) Dial(ctx context.Context, rawURL string, attached any) (*Conn, 
 func target(rawURL string) (*url.URL, string, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
-		return nil, "", fmt.Errorf("websocket: %w", err)
+		if e, ok := err.(*url.Error); ok { // whose text has the URL, with a password perhaps
+			err = e.Err
+		}
+		return nil, "", fmt.Errorf("websocket: the URL cannot be read: %w", err)
 	}
 	port := map[string]string{"ws": "80", "wss": "443"}[u.Scheme]
 	if port == "" || u.Hostname() == "" || u.Fragment != "" { // RFC 6455 3
 		return nil, "", fmt.Errorf("websocket: the URL %q is not of the form ws://HOST[:PORT]/PATH or wss://", u.Redacted())
+	}
+	if strings.ContainsFunc(u.RequestURI(), func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+		return nil, "", fmt.Errorf("websocket: the URL %q has a space or a control character; write it with %%", u.Redacted())
 	}
 	return u, net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), port)), nil
 }
@@ -238,6 +247,7 @@ func (g *greeting) answered(conn sluice.Conn, in *buffer.LinkBuffer) bool {
 	_ = in.Skip(n)
 	g.done = true
 	defer g.tell(nil) // also if OnOpen panics
+	g.conn.of.admitted.Add(1)
 	(*endpoint)(g.conn).OnOpen(conn)
 	return true
 }

@@ -1,7 +1,6 @@
 package websocket
 
 import (
-	"errors"
 	"io"
 	"time"
 
@@ -29,10 +28,14 @@ func (e *endpoint) OnOpen(conn sluice.Conn) {
 	count := s.count(conn.Loop())
 	count.opened.Add(1)
 	count.conns.Add(1)
+	s.admitted.Add(-1) // after conns: Shutdown waits until both are zero
 	c.note(isOpened)
 	s.all.shard(conn.EventLoop()).add(c)
 	if s.keepAlive > 0 {
 		_ = conn.SetReadIdle(s.keepAlive)
+	}
+	if s.client { // or it and a server that both send much would wait for each other
+		_ = conn.SetBackpressure(false)
 	}
 	s.h.OnOpen(c)
 	if s.leaving.Load() {
@@ -102,7 +105,7 @@ func (c *Conn) end(cause error) {
 		x.cause = cause
 	}
 	c.note(isClosing | isDeaf)
-	c.out().drop()
+	c.drop()
 }
 
 // OnDrain sends what waited.
@@ -113,8 +116,9 @@ func (e *endpoint) OnDrain(sluice.Conn) {
 		c.release()
 		c.out().wake()
 	}
+	tell := !c.out().busy() && !c.is(isClosing)
 	c.mu.Unlock()
-	if d := c.of.drain; d != nil && !c.is(isClosing) {
+	if d := c.of.drain; d != nil && tell {
 		d.OnDrain(c)
 	}
 }
@@ -155,12 +159,34 @@ func (e *endpoint) OnReadIdle(conn sluice.Conn) {
 func (c *Conn) stalled() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	x, left := c.extra(), c.queued-uint32(c.conn.PendingWrite())
-	still := c.is(isStuck) && left == x.left
-	x.left = left
+	still := !c.progress() && c.is(isStuck)
 	c.bits.And(^isPinged) // the answer may be what is not read
 	c.note(isStuck)
 	return still
+}
+
+// progress notes how much of what was queued has left and reports whether that is not
+// what was noted before, with mu held.
+func (c *Conn) progress() bool {
+	x, left := c.extra(), c.queued-uint32(c.conn.PendingWrite())
+	moved := left != x.left
+	x.left = left
+	return moved
+}
+
+// unanswered ends a connection whose peer has not answered a Close frame, or looks again
+// later if meanwhile some of what was queued has left, of which that is the last. Loop only.
+func (c *Conn) unanswered(sluice.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.is(isAnswered) || c.cause() != nil: // it ends anyhow
+	case c.progress():
+		_, _ = c.conn.AfterFunc(c.of.closeTimeout, c.unanswered)
+	default:
+		c.end(ErrCloseTimeout)
+		_ = c.conn.Close()
+	}
 }
 
 // silent ends the connection because the peer does not answer.
@@ -199,8 +225,6 @@ func (c *Conn) ending(err error) error {
 		return c.cause()
 	case c.is(isAnswered):
 		return nil
-	case c.is(isClosing) && errors.Is(err, sluice.ErrReadTimeout):
-		return ErrCloseTimeout
 	case err == nil || err == io.EOF:
 		return ErrNoClose
 	}
@@ -216,7 +240,7 @@ func (c *Conn) refuse(err error) {
 	c.of.count(c.conn.Loop()).broken.Add(1)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.out().drop()
+	c.drop()
 	if !c.is(isClosing) {
 		c.writeClose(refused.Status, refused.Reason)
 	}
@@ -233,7 +257,7 @@ func (c *Conn) peerClosed(payload []byte) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.out().drop()
+	c.drop()
 	if !c.is(isClosing) {
 		c.extra().cause = &CloseError{status, string(reason)}
 		c.writeClose(status, "")

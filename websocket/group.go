@@ -1,6 +1,7 @@
 package websocket
 
 import (
+	"iter"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -20,6 +21,10 @@ type Group struct {
 	count  atomic.Int64
 }
 
+// queueMax is how many bytes of messages, with heldCost for each, may wait in a shard for
+// one more to be taken.
+const queueMax = 4 << 20
+
 // deliveries is how many messages the members of a shard are given before the loop
 // attends to its other work.
 const deliveries = 1024
@@ -29,6 +34,8 @@ const deliveries = 1024
 type shard struct {
 	group *Group
 	loop  sluice.EventLoop
+
+	waiting atomic.Int64 // bytes of messages that were not given to all, with heldCost for each; for all goroutines
 
 	members []*Conn // nil where one has left
 	holes   int     // of those
@@ -95,14 +102,30 @@ func (g *Group) Len() int { return int(g.count.Load()) }
 // Broadcast sends a message to all members, as WritePrepared does to one. It does not
 // wait, so that what is written to a member right after it may arrive before it. All
 // members get the messages of all goroutines in the same order.
-func (g *Group) Broadcast(p *Prepared) {
-	g.each(func(s *shard) { s.broadcast(p) })
-}
-
-// each has every loop call fn for its part of the group, and returns how many will.
-func (g *Group) each(fn func(s *shard)) (loops int) {
+//
+// It returns ErrBacklog, and sends p to nobody, while 4 MiB of earlier messages wait
+// for a loop to give them to the members: more is broadcast than the machine can
+// deliver. Peers that are slow are no reason; they meet their Backlog.
+func (g *Group) Broadcast(p *Prepared) error {
+	p.check()
+	cost := int64(len(p.frame) + heldCost)
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	for _, s := range g.shards {
+		if s.waiting.Load() >= queueMax {
+			return ErrBacklog
+		}
+	}
+	for _, s := range g.shards {
+		s.waiting.Add(cost)
+	}
+	g.each(func(s *shard) { s.broadcast(p) })
+	return nil
+}
+
+// each has every loop call fn for its part of the group, and returns how many will, with
+// mu held.
+func (g *Group) each(fn func(s *shard)) (loops int) {
 	for l, s := range g.shards {
 		if l.Execute(func() { fn(s) }) == nil {
 			loops++
@@ -184,6 +207,17 @@ func (s *shard) remove(c *Conn) {
 	s.compact()
 }
 
+// open returns the members.
+func (s *shard) open() iter.Seq[*Conn] {
+	return func(yield func(*Conn) bool) {
+		for _, c := range s.members {
+			if c != nil && !yield(c) {
+				return
+			}
+		}
+	}
+}
+
 // compact closes the holes, once they are worth it and no round counts on the
 // members' places.
 func (s *shard) compact() {
@@ -237,6 +271,9 @@ func (s *shard) step() {
 		}
 	}
 	if s.next == end {
+		for _, m := range s.queue[:s.round] {
+			s.waiting.Add(-int64(len(m.p.frame) + heldCost))
+		}
 		clear(s.queue[:s.round])
 		s.queue = s.queue[s.round:]
 		s.round, s.next = 0, 0

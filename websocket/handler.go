@@ -79,14 +79,14 @@ type PartHandler interface {
 // answered before.
 type PingHandler interface {
 	// OnPing is called with a ping's payload, up to 125 bytes, which is the
-	// handler's until it returns.
+	// handler's until it returns; also after Close, until the peer has answered that.
 	OnPing(c *Conn, payload []byte)
 }
 
 // PongHandler is implemented by a Handler that wants to know of pongs.
 type PongHandler interface {
 	// OnPong is called with a pong's payload, up to 125 bytes, which is the
-	// handler's until it returns.
+	// handler's until it returns; also after Close, until the peer has answered that.
 	OnPong(c *Conn, payload []byte)
 }
 
@@ -94,7 +94,8 @@ type PongHandler interface {
 // writing.
 type DrainHandler interface {
 	// OnDrain is called when what waits to be sent, having been above the
-	// high-water mark (sluice.Config.HighWater), has fallen to the low-water mark.
+	// high-water mark (sluice.Config.HighWater), has fallen to the low-water mark,
+	// and when messages that waited behind what was broadcast (Backlog) have left.
 	OnDrain(c *Conn)
 }
 
@@ -156,7 +157,8 @@ var (
 	ErrClosed = sluice.ErrClosed
 
 	// ErrBacklog is returned by a write when more bytes wait already than
-	// Backlog.Bytes allows. Nothing was queued.
+	// Backlog.Bytes allows, and by Broadcast when the loops have too much to
+	// deliver. Nothing was queued.
 	ErrBacklog = fmt.Errorf("websocket: too many bytes wait to be sent (Backlog.Bytes): %w", sluice.ErrWriteLimit)
 
 	// ErrSlow is what OnClose is given when the connection was closed because
@@ -176,6 +178,13 @@ var (
 	ErrNoClose = fmt.Errorf("websocket: the peer ended the connection without a Close frame: %w", io.ErrUnexpectedEOF)
 )
 
+// slowError is ErrSlow with the status that the peer was told.
+type slowError Status
+
+func (e slowError) Error() string { return ErrSlow.Error() }
+
+func (e slowError) Unwrap() error { return ErrSlow }
+
 // CloseError is what a peer gave as its reason to close.
 type CloseError struct {
 	Status Status // NoStatus if it gave none
@@ -188,11 +197,12 @@ func (e *CloseError) Error() string {
 }
 
 // CloseStatus returns the code that tells in a log how a connection ended whose
-// OnClose was given err: NormalClosure for nil, the peer's, the one that it was
-// refused with, or AbnormalClosure.
+// OnClose was given err: NormalClosure for nil, whatever Close was given, the peer's,
+// the one that it was refused with, or AbnormalClosure.
 func CloseStatus(err error) Status {
 	var said *CloseError
 	var refused *ws.Error
+	var slow slowError
 	switch {
 	case err == nil:
 		return NormalClosure
@@ -200,6 +210,8 @@ func CloseStatus(err error) Status {
 		return said.Status
 	case errors.As(err, &refused):
 		return refused.Status
+	case errors.As(err, &slow):
+		return Status(slow)
 	}
 	return AbnormalClosure
 }

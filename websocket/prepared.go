@@ -31,6 +31,13 @@ func Prepare(op Opcode, data []byte) *Prepared {
 	return &Prepared{op: op, frame: frame, data: frame[begin:]}
 }
 
+// check panics, in the caller of a public method, if p was not made by Prepare.
+func (p *Prepared) check() {
+	if p == nil || p.frame == nil {
+		panic("websocket: the *Prepared is nil or was not made by Prepare")
+	}
+}
+
 // compressed returns the frame compressed for a window of some bits.
 func (p *Prepared) compressed(bits uint8, level int) []byte {
 	p.mu.Lock()
@@ -52,6 +59,7 @@ func (p *Prepared) compressed(bits uint8, level int) []byte {
 // Policy of Backlog: it may be dropped, which is no error, or cost the connection.
 // The errors are ErrClosed, ErrSlow, and those of sluice.Conn.Append.
 func (c *Conn) WritePrepared(p *Prepared) error {
+	p.check()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	err := c.writePrepared(p)

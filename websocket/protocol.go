@@ -45,6 +45,8 @@ var openings = sync.Pool{New: func() any { return new(opening) }}
 // give returns o to its pool.
 func (o *opening) give() {
 	o.request = Request{}
+	clear(o.head.Fields)
+	o.head = http1.Head{Fields: o.head.Fields[:0]}
 	openings.Put(o)
 }
 
@@ -101,7 +103,8 @@ func (p protocol) request(conn sluice.Conn, in *buffer.LinkBuffer, o *opening) {
 func (p protocol) admit(conn sluice.Conn, o *opening) *endpoint {
 	sv, err := p.s.ready()
 	if err != nil {
-		p.refuse(conn, refuse(http.StatusInternalServerError, "the WebSocket server is not set up"))
+		p.s.complain(err)
+		p.refuse(conn, refuse(http.StatusInternalServerError, errNotSetUp))
 		return nil
 	}
 	a, attached, refused := p.s.admit(&o.request, p.s.Accept)
@@ -112,6 +115,7 @@ func (p protocol) admit(conn sluice.Conn, o *opening) *endpoint {
 	_ = conn.SetReadDeadline(time.Time{})
 	o.answer = a.answer(o.answer[:0], sv, nil)
 	if _, err := conn.Write(o.answer); err != nil {
+		sv.admitted.Add(-1)
 		_ = conn.Abort()
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"unicode/utf8"
 
+	"github.com/sluice-go/sluice"
 	"github.com/sluice-go/sluice/buffer"
 	"github.com/sluice-go/sluice/ws"
 )
@@ -13,11 +14,20 @@ import (
 // when OnData returns. It is the loop's.
 type receiver struct {
 	dec     ws.Decoder
-	message *scratch // what has come of a message in parts; nil if nothing has
+	message  *scratch // what has come of a message in parts; nil if nothing has
+	inflated int      // bytes that were inflated in this callback, with inflateCost for each message
 	given   bool     // true exactly when parts of the message under way were delivered by themselves
 }
 
 var receivers = sync.Pool{New: func() any { return new(receiver) }}
+
+// inflateMax is how many bytes a connection has inflated, beside inflateCost for each
+// message, when the loop attends to the others first: a few bytes that come can be a
+// thousand times as many.
+const (
+	inflateMax  = 256 << 10
+	inflateCost = 4 << 10
+)
 
 // receive takes messages from in until that is empty or the handler wants no more.
 func (c *Conn) receive(in *buffer.LinkBuffer) {
@@ -27,6 +37,7 @@ func (c *Conn) receive(in *buffer.LinkBuffer) {
 		rx = receivers.Get().(*receiver)
 		rx.dec.Reset(ws.Role(c.of.client), c.is(isDeflated), c.of.limits)
 	}
+	rx.inflated = 0
 	var piece [1][]byte
 	for more := true; more && in.Len() > 0; {
 		var used int
@@ -62,11 +73,24 @@ func (c *Conn) consume(rx *receiver, p []byte) (used int, more bool) {
 			continue // a beginning
 		}
 		c.take(rx, &part)
-		if c.is(isDeaf | isPaused) {
+		switch {
+		case c.is(isDeaf | isPaused):
+			return used, false
+		case rx.inflated >= inflateMax:
+			c.giveWay()
 			return used, false
 		}
 	}
 	return used, true
+}
+
+// giveWay has the loop attend to others before it goes on with what is unread.
+func (c *Conn) giveWay() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.note(isHeld)
+	_ = c.conn.PauseRead()
+	_ = c.conn.Execute(func(conn sluice.Conn) { _ = conn.Wake() })
 }
 
 // take deals with a part.
@@ -76,7 +100,7 @@ func (c *Conn) take(rx *receiver, part *ws.Part) {
 		c.control(part)
 	case c.is(isClosing): // the peer had not heard of it
 	case part.First && part.Last:
-		c.whole(part, part.Data)
+		c.whole(rx, part, part.Data)
 	case !part.Compressed && rx.message == nil && (c.of.parts != nil || c.is(isViewed)):
 		if part.Last {
 			c.of.count(c.conn.Loop()).in.Add(1)
@@ -91,7 +115,7 @@ func (c *Conn) take(rx *receiver, part *ws.Part) {
 		if part.Last {
 			message := rx.message
 			rx.message = nil
-			c.whole(part, message.b)
+			c.whole(rx, part, message.b)
 			message.free()
 		}
 	}
@@ -112,13 +136,14 @@ func (rx *receiver) collect(part *ws.Part) {
 }
 
 // whole delivers a message whose payload has come.
-func (c *Conn) whole(part *ws.Part, data []byte) {
+func (c *Conn) whole(rx *receiver, part *ws.Part, data []byte) {
 	if part.Compressed {
 		plain := newScratch(int(min(int64(4*len(data)), c.of.limits.Message)))
 		var err error
 		if plain.b, err = c.inflate(plain.b, data); err == nil && part.Opcode == Text && !utf8.Valid(plain.b) {
 			err = ws.ErrNotUTF8
 		}
+		rx.inflated += len(plain.b) + inflateCost
 		if err != nil {
 			plain.free()
 			c.refuse(err)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"sync"
 	"time"
@@ -42,12 +43,13 @@ type Server struct {
 
 	// MaxMessage is the greatest length of a received message in bytes, inflated if
 	// it was compressed. A longer one costs the connection, with the status 1009.
-	// 0 means 1 MiB. A PartHandler may choose much more; then MaxFrame bounds nothing
-	// by itself.
+	// 0 means 1 MiB. A PartHandler may choose much more; with Compression a message of
+	// that size is held all the same, since what was compressed comes whole. A message
+	// may take as long as the peer likes, and what has come of it is held meanwhile.
 	MaxMessage int64
 
-	// MaxFrame is the greatest length of a received frame in bytes. 0 means
-	// MaxMessage.
+	// MaxFrame is the greatest length of a received frame in bytes. 0 means that
+	// MaxMessage alone bounds it.
 	MaxFrame int64
 
 	// KeepAlive is after how long without a byte from the peer it is pinged. If then
@@ -55,8 +57,9 @@ type Server struct {
 	// 0 means 30 seconds, a negative value never.
 	KeepAlive time.Duration
 
-	// CloseTimeout is how long a peer may take to answer a Close frame. 0 means 5
-	// seconds.
+	// CloseTimeout is how long a peer may take to answer a Close frame, or take nothing
+	// of what was written before it. Then the connection beneath is closed, in order,
+	// for which sluice.Config.LingerTimeout holds. 0 means 5 seconds.
 	CloseTimeout time.Duration
 
 	// HandshakeTimeout is how long a client may take for its handshake on a listener
@@ -74,6 +77,8 @@ type Server struct {
 	service service
 	invalid error         // what is wrong with the settings
 	stop    chan struct{} // closed by Shutdown
+
+	complained sync.Once
 
 	mu        sync.Mutex
 	own       *sluice.Engine // nil until it is needed
@@ -109,7 +114,17 @@ func (s *service) newConn(a agreement, attached any) *Conn {
 
 // ServeHTTP makes the handshake, asking Accept. The server must be an httpd.Server.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	_, _ = s.upgrade(w, r, s.Accept)
+	if _, err := s.upgrade(w, r, s.Accept); errors.Is(err, errors.ErrUnsupported) || s.invalid != nil {
+		s.complain(err)
+	}
+}
+
+// errNotSetUp is what clients are told of wrong settings.
+const errNotSetUp = "the WebSocket server is not set up"
+
+// complain logs, once, why all handshakes are refused.
+func (s *Server) complain(err error) {
+	s.complained.Do(func() { slog.Error("websocket: handshakes are refused", "err", err) })
 }
 
 // ServeLoop makes the handshake within a LoopHandler of an httpd.Server, which then
@@ -127,7 +142,8 @@ func (s *Server) ServeLoop(x *httpd.RequestCtx) {
 	var attached any
 	var refused *Refusal
 	if err != nil {
-		refused = refuse(http.StatusInternalServerError, "the WebSocket server is not set up")
+		s.complain(err)
+		refused = refuse(http.StatusInternalServerError, errNotSetUp)
 	} else {
 		a, attached, refused = s.admit(&o.request, s.Accept)
 	}
@@ -151,9 +167,11 @@ func (s *Server) ServeLoop(x *httpd.RequestCtx) {
 // http.ResponseController. attached is what Conn.Context will return. The answer has
 // the fields that w.Header() has, such as Set-Cookie.
 //
-// The handler should return soon after it: the connection needs no goroutine, and
-// OnClose waits for it. OnOpen may have been called before Upgrade returns. With an
-// error the request has been answered.
+// It is called before anything is written to w. The handler should return soon after
+// it: the connection needs no goroutine, its offloaded jobs and OnClose wait for the
+// handler, and r.Context() does not end with it. OnOpen may have been called before
+// Upgrade returns. With an error the request has been answered, if it can be. After the
+// handler has returned, Upgrade panics.
 func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request, attached any) (*Conn, error) {
 	return s.upgrade(w, r, func(*Request) (any, error) { return attached, nil })
 }
@@ -161,7 +179,7 @@ func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request, attached any) (
 func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, accept func(*Request) (any, error)) (*Conn, error) {
 	sv, err := s.ready()
 	if err != nil {
-		http.Error(w, "500 the WebSocket server is not set up", http.StatusInternalServerError)
+		http.Error(w, errNotSetUp, http.StatusInternalServerError)
 		return nil, err
 	}
 	o := openings.Get().(*opening)
@@ -180,21 +198,28 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, accept func(*Re
 	o.answer = a.answer(o.answer[:0], sv, w.Header())
 	conn, err := httpd.TakeOver(w, o.answer, (*endpoint)(c))
 	if err != nil {
+		sv.admitted.Add(-1)
 		sv.count(0).refuse.Add(1)
-		text := "500 this connection cannot be upgraded"
-		if errors.Is(err, errors.ErrUnsupported) {
-			err = fmt.Errorf("websocket: Upgrade needs a server of package httpd: %w", err)
-			text += ": it is not served by package httpd"
+		if errors.Is(err, errors.ErrUnsupported) { // otherwise nothing can be answered any more
+			http.Error(w, "this connection cannot be upgraded: it is not served by package httpd", http.StatusInternalServerError)
+			return nil, fmt.Errorf("websocket: Upgrade needs a server of package httpd: %w", err)
 		}
-		http.Error(w, text, http.StatusInternalServerError)
-		return nil, err
+		return nil, fmt.Errorf("websocket: Upgrade: %w", err)
 	}
 	c.bind(conn)
 	return c, nil
 }
 
-// admit reads the request of a handshake and asks whether it is to be accepted.
+// admit reads the request of a handshake and asks whether it is to be accepted. Then
+// it is counted among s.service.admitted, until the endpoint's OnOpen.
 func (s *Server) admit(r *Request, accept func(*Request) (any, error)) (a agreement, attached any, refused *Refusal) {
+	admitted := false
+	s.service.admitted.Add(1) // before leaving is looked at: Shutdown does so the other way round
+	defer func() {
+		if !admitted {
+			s.service.admitted.Add(-1)
+		}
+	}()
 	if s.service.leaving.Load() {
 		return a, nil, refuse(http.StatusServiceUnavailable, "the server is shutting down")
 	}
@@ -207,12 +232,13 @@ func (s *Server) admit(r *Request, accept func(*Request) (any, error)) (a agreem
 			return a, nil, refusal(err)
 		}
 	}
+	admitted = true
 	return a, attached, nil
 }
 
 // Broadcast sends a message to all connections of the server, as Group.Broadcast
-// does.
-func (s *Server) Broadcast(p *Prepared) { s.service.all.Broadcast(p) }
+// does, with the same error.
+func (s *Server) Broadcast(p *Prepared) error { return s.service.all.Broadcast(p) }
 
 // Stats returns the server's counters. Any goroutine may call it.
 func (s *Server) Stats() Stats { return s.service.stats() }
@@ -226,7 +252,10 @@ func (s *Server) ListenAndServe(addr string) error {
 		return err
 	}
 	ln, err := eng.Listen("tcp", cmp.Or(addr, ":http"), s.Protocol())
-	if err != nil {
+	switch {
+	case err != nil && s.service.leaving.Load():
+		return http.ErrServerClosed
+	case err != nil:
 		return err
 	}
 	s.mu.Lock()

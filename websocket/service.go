@@ -59,12 +59,15 @@ func (p Policy) String() string {
 	return fmt.Sprintf("Policy(%d)", uint8(p))
 }
 
-// Backlog bounds what waits for a peer. The first 64 KiB and what the kernel takes
-// are on their way and do not count; what comes after them waits here, whole
-// messages.
+// Backlog bounds what waits for a peer that does not keep up with prepared messages,
+// those of Group.Broadcast and Conn.WritePrepared. The first 64 KiB are on their way and
+// do not count, nor what the kernel has taken, which may be some MiB; what comes after
+// them waits here, whole messages, those that are written meanwhile behind them. Where
+// none were prepared, sluice.Config.WriteLimit alone bounds what is written. A Backlog is
+// a connection's, whatever groups it is in.
 type Backlog struct {
-	// Bytes may wait. Beyond it a prepared message meets the Policy, and other
-	// writes fail with ErrBacklog. 0 means 1 MiB.
+	// Bytes may wait, each message counted with 64 more. Beyond it a prepared
+	// message meets the Policy, and other writes fail with ErrBacklog. 0 means 1 MiB.
 	Bytes int
 
 	// Age is for how long a prepared message may wait. Older ones are dropped or,
@@ -102,9 +105,10 @@ type service struct {
 	backlog      Backlog
 	protocols    []string
 
-	leaving atomic.Bool // true exactly when connections are being closed for good
-	all     Group       // the connections that are open
-	counts  [countShards]counts
+	leaving  atomic.Bool  // true exactly when connections are being closed for good
+	admitted atomic.Int64 // handshakes that were begun and may become a connection
+	all      Group        // the connections that are open
+	counts   [countShards]counts
 }
 
 // check completes the settings and says what is wrong with them.

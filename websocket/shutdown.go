@@ -3,6 +3,7 @@ package websocket
 import (
 	"context"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -54,7 +55,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // close closes all connections and waits for their end.
 func (s *service) close(ctx context.Context) error {
 	began := time.Now()
-	conns := s.snapshot()
+	conns, err := s.snapshot(ctx)
+	if err != nil {
+		return err
+	}
 	spread := time.Duration(len(conns)) * time.Second / gentle
 	if end, ok := ctx.Deadline(); ok {
 		spread = min(spread, end.Sub(began)*3/4)
@@ -72,37 +76,50 @@ func (s *service) close(ctx context.Context) error {
 			_ = conns[next].Close(GoingAway, "") // fails only if it closes already
 			conns[next] = nil
 		}
-		if next == len(conns) && s.stats().Conns == 0 {
+		if next == len(conns) && s.admitted.Load() == 0 && s.stats().Conns == 0 {
 			return nil
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			for _, c := range s.snapshot() {
-				_ = c.Abort()
-			}
+			s.abort()
 			return ctx.Err()
 		}
 	}
 }
 
-// snapshot returns the connections that are open.
-func (s *service) snapshot() []*Conn {
+// snapshot returns the connections that are open. When ctx ends first, as it may while a
+// loop is busy, they are aborted and its error is returned.
+func (s *service) snapshot(ctx context.Context) ([]*Conn, error) {
 	var mu sync.Mutex
 	var all []*Conn
 	told := make(chan struct{}, 1<<10) // no loop waits
+	s.all.mu.Lock()
 	asked := s.all.each(func(p *shard) {
 		mu.Lock()
-		for _, c := range p.members {
-			if c != nil {
-				all = append(all, c)
-			}
-		}
+		all = slices.AppendSeq(all, p.open())
 		mu.Unlock()
 		told <- struct{}{}
 	})
+	s.all.mu.Unlock()
 	for range asked {
-		<-told
+		select {
+		case <-told:
+		case <-ctx.Done():
+			s.abort()
+			return nil, ctx.Err()
+		}
 	}
-	return all
+	return all, nil
+}
+
+// abort has the loops abort their connections.
+func (s *service) abort() {
+	s.all.mu.Lock()
+	defer s.all.mu.Unlock()
+	s.all.each(func(p *shard) {
+		for c := range p.open() {
+			_ = c.Abort()
+		}
+	})
 }

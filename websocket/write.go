@@ -15,15 +15,20 @@ var errKind = errors.New("websocket: a message is Text or Binary")
 
 // WriteMessage queues a message; it leaves at the end of the callback or of the
 // loop's pass, as sluice.Conn.Write says. data is copied. Text must be valid UTF-8,
-// which is not checked. It takes all or, with an error, nothing: ErrClosed,
-// ErrBacklog, or one of sluice.Conn.Write. Messages of several goroutines are not
-// mixed.
+// which is not checked; peers end a connection on which other text comes. It takes all
+// or, with an error, nothing: ErrClosed, ErrBacklog, or one of sluice.Conn.Write.
+// Messages of several goroutines are not mixed.
 func (c *Conn) WriteMessage(op Opcode, data []byte) error {
 	if op != Text && op != Binary {
 		return errKind
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.message(op, data)
+}
+
+// message is WriteMessage with mu held.
+func (c *Conn) message(op Opcode, data []byte) error {
 	if c.is(isClosing) {
 		return ErrClosed
 	}
@@ -145,10 +150,11 @@ func (c *Conn) writeClose(status Status, reason string) {
 	c.note(isClosing)
 	if o := c.out(); o != nil {
 		if o.writer != nil { // what waits would come within its message
-			o.drop()
+			c.drop()
 		}
+		o.wake()
 		if len(o.held) > 0 {
-			o.held = append(o.held, held{frame: c.compose(nil, h, p)})
+			o.last = c.compose(nil, h, p)
 			return
 		}
 	}
