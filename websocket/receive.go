@@ -13,10 +13,10 @@ import (
 // while a frame or a message has come in part; otherwise it goes back to its pool
 // when OnData returns. It is the loop's.
 type receiver struct {
-	dec     ws.Decoder
+	dec      ws.Decoder
 	message  *scratch // what has come of a message in parts; nil if nothing has
 	inflated int      // bytes that were inflated in this callback, with inflateCost for each message
-	given   bool     // true exactly when parts of the message under way were delivered by themselves
+	given    bool     // true exactly when parts of the message under way were delivered by themselves
 }
 
 var receivers = sync.Pool{New: func() any { return new(receiver) }}
