@@ -214,12 +214,10 @@ func (g *greeting) OnOpen(conn sluice.Conn) {
 
 // OnData takes the answer, and then what the endpoint takes.
 func (g *greeting) OnData(conn sluice.Conn, in *buffer.LinkBuffer) {
-	if !g.done && !g.answered(conn, in) {
+	if !g.done && (!g.answered(conn, in) || in.Len() == 0) {
 		return
 	}
-	if in.Len() > 0 {
-		(*endpoint)(g.conn).OnData(conn, in)
-	}
+	(*endpoint)(g.conn).OnData(conn, in)
 }
 
 // answered takes the answer, if it is whole, and reports whether the handshake is over.

@@ -402,6 +402,31 @@ func TestARequestIsWhatTheDialerWasTold(t *testing.T) {
 	})
 }
 
+// A view of a dialed connection pauses when a message is longer than what it holds, and
+// is woken with nothing unread.
+func TestADialedConnectionGoesOnBehindALongMessage(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		st := w.serve(t, &websocket.Server{Handler: websocket.Funcs{
+			Message: func(c *websocket.Conn, op websocket.Opcode, data []byte) { _ = c.WriteMessage(op, data) },
+		}})
+		d := &websocket.Dialer{Engine: st.eng, Handler: websocket.Funcs{Open: func(c *websocket.Conn) { c.Blocking() }}}
+		ctx, cancel := context.WithTimeout(t.Context(), bound)
+		defer cancel()
+		c, err := d.Dial(ctx, st.url("/"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, size := range []int{300_000, 5, 200_000, 0, 5} {
+			if err := c.Blocking().Write(ctx, websocket.Binary, make([]byte, size)); err != nil {
+				t.Fatal(err)
+			}
+			if _, got, err := c.Blocking().Read(ctx); len(got) != size || err != nil {
+				t.Fatalf("%d bytes, %v, for %d", len(got), err, size)
+			}
+		}
+	})
+}
+
 func TestMasksDifferFromFrameToFrame(t *testing.T) {
 	eachDriver(t, func(t *testing.T, w *world) {
 		s := newScript(t)

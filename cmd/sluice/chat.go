@@ -46,10 +46,10 @@ type room struct {
 
 // event is what members are told, as JSON.
 type event struct {
-	Kind    string `json:"kind"` // "joined", "left" or "said"
+	Kind    string `json:"kind"` // "joined", "left", "said" or, to its sender alone, "refused"
 	Name    string `json:"name"`
-	Text    string `json:"text,omitempty"`    // of "said"
-	Present int    `json:"present,omitempty"` // how many members there are now; not of "said"
+	Text    string `json:"text,omitempty"`    // of "said" and "refused"
+	Present int    `json:"present,omitempty"` // how many members there are now; of "joined" and "left"
 }
 
 // member is the Context of a connection of the room.
@@ -108,10 +108,13 @@ func (r *room) OnOpen(c *websocket.Conn) {
 		_ = c.Close(websocket.TryAgainLater, "the room is full")
 		return
 	}
+	r.members.Add(c)
+	if r.tell(event{Kind: "joined", Name: m.name, Present: r.present + 1}) != nil {
+		_ = c.Close(websocket.TryAgainLater, "the room is too busy")
+		return
+	}
 	m.in = true
 	r.present++
-	r.members.Add(c)
-	r.tell(event{Kind: "joined", Name: m.name, Present: r.present})
 }
 
 // OnMessage tells everybody what a member says.
@@ -124,8 +127,17 @@ func (r *room) OnMessage(c *websocket.Conn, op websocket.Opcode, data []byte) {
 		_ = c.Close(websocket.PolicyViolation, "too many messages in a second")
 	default:
 		if text := strings.TrimSpace(string(data)); text != "" {
-			r.tell(event{Kind: "said", Name: m.name, Text: text})
+			r.say(c, text)
 		}
+	}
+}
+
+// say tells everybody what a member says, or the member that nobody was told.
+func (r *room) say(c *websocket.Conn, text string) {
+	e := event{Kind: "said", Name: c.Context().(*member).name, Text: text}
+	if r.tell(e) != nil {
+		e.Kind = "refused"
+		_ = c.WriteMessage(websocket.Text, e.json()) // fails if the member does not keep up, either
 	}
 }
 
@@ -145,14 +157,19 @@ func (r *room) OnClose(c *websocket.Conn, _ error) {
 	defer r.mu.Unlock()
 	if m.in {
 		r.present--
-		r.tell(event{Kind: "left", Name: m.name, Present: r.present})
+		_ = r.tell(event{Kind: "left", Name: m.name, Present: r.present}) // the next will tell how many are present
 	}
 }
 
-// tell sends an event to all members.
-func (r *room) tell(e event) {
+// tell sends an event to all members, or to none if more is said than the server can
+// tell them.
+func (r *room) tell(e event) error {
+	return r.members.Broadcast(websocket.Prepare(websocket.Text, e.json()))
+}
+
+func (e event) json() []byte {
 	data, _ := json.Marshal(e) // of strings and a number: cannot fail
-	r.members.Broadcast(websocket.Prepare(websocket.Text, data))
+	return data
 }
 
 //go:embed chat.html

@@ -221,6 +221,43 @@ func TestChatHasRoomForSoMany(t *testing.T) {
 	}
 }
 
+// More is said than the loop, which is busy, can tell the members.
+func TestABusyChatTellsWhoSpeaksThatNobodyWasTold(t *testing.T) {
+	eng, err := sluice.New(sluice.Config{Loops: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer eng.Close()
+	ws, conns := newSockets(), make(chan *websocket.Conn, 2)
+	ws.room.server.Handler = websocket.Funcs{
+		Open:    func(c *websocket.Conn) { ws.room.OnOpen(c); conns <- c },
+		Message: ws.room.OnMessage, Close: ws.room.OnClose,
+	}
+	ln, err := newHTTP(eng, ws).Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := dial(t, dialer(t, nil), "ws://"+ln.Addr().String()+"/chat/ws?name=Ada")
+	conn, busy := <-conns, make(chan struct{})
+	_ = conn.Transport().EventLoop().Execute(func() { <-busy })
+	for ws.room.tell(event{Kind: "said", Name: "Bob", Text: strings.Repeat("x", saidMax)}) == nil {
+	}
+	ws.room.OnMessage(conn, websocket.Text, []byte("hello?"))
+	ws.room.OnOpen(conn) // as one who comes now
+	close(busy)
+	for refused := ""; refused != "hello?"; {
+		_, data, err := c.receive()
+		var got event
+		if err != nil || json.Unmarshal([]byte(data), &got) != nil {
+			t.Fatalf("%q, %v", data, err)
+		}
+		if got.Kind == "refused" {
+			refused = got.Text
+		}
+	}
+	c.closed(websocket.TryAgainLater)
+}
+
 func TestWebSocketsAreForPagesOfThisServer(t *testing.T) {
 	bases, _ := socketsOf(t)
 	own := "http" + strings.TrimPrefix(bases[0], "ws")
