@@ -416,6 +416,7 @@ func TestADialedConnectionGoesOnBehindALongMessage(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer c.Abort()
 		for _, size := range []int{300_000, 5, 200_000, 0, 5} {
 			if err := c.Blocking().Write(ctx, websocket.Binary, make([]byte, size)); err != nil {
 				t.Fatal(err)
