@@ -112,12 +112,35 @@ func ExampleGroup() {
 		Backlog: websocket.Backlog{Policy: websocket.DropOldest, Bytes: 64 << 10, Age: 10 * time.Second},
 		Handler: websocket.Funcs{
 			Open: func(c *websocket.Conn) { room.Add(c) },
-			Message: func(_ *websocket.Conn, op websocket.Opcode, data []byte) {
-				room.Broadcast(websocket.Prepare(op, data))
+			Message: func(c *websocket.Conn, op websocket.Opcode, data []byte) {
+				if room.Broadcast(websocket.Prepare(op, data)) != nil { // more is said than can be told to all
+					_ = c.WriteString("try again later")
+				}
 			},
 		},
 	}
 	http.Handle("/room", srv)
+	log.Fatal(httpd.ListenAndServe("127.0.0.1:8080", nil))
+}
+
+// Code that waits for messages, such as that of a server with a goroutine for each
+// connection: there it still has one, and nothing else has to change.
+func ExampleConn_Blocking() {
+	talk := func(b *websocket.Blocking) {
+		for {
+			op, message, err := b.Read(context.Background())
+			if err != nil {
+				log.Print("status ", websocket.CloseStatus(err))
+				return
+			}
+			if err := b.Write(context.Background(), op, message); err != nil {
+				return // Read would tell why
+			}
+		}
+	}
+	http.Handle("/talk", &websocket.Server{Handler: websocket.Funcs{
+		Open: func(c *websocket.Conn) { go talk(c.Blocking()) },
+	}})
 	log.Fatal(httpd.ListenAndServe("127.0.0.1:8080", nil))
 }
 

@@ -22,7 +22,11 @@ func sluiceBroadcast() *websocket.Server {
 	s := new(websocket.Server)
 	s.Handler = websocket.Funcs{
 		Open:    func(c *websocket.Conn) { c.WriteMessage(websocket.Binary, nil) },
-		Message: func(_ *websocket.Conn, op websocket.Opcode, data []byte) { s.Broadcast(websocket.Prepare(op, data)) },
+		Message: func(c *websocket.Conn, op websocket.Opcode, data []byte) {
+			if s.Broadcast(websocket.Prepare(op, data)) != nil { // which the client would wait for
+				_ = c.Abort()
+			}
+		},
 	}
 	return s
 }
