@@ -116,7 +116,7 @@ func (e *endpoint) OnDrain(sluice.Conn) {
 		c.release()
 		c.out().wake()
 	}
-	tell := !c.out().busy() && !c.is(isClosing)
+	tell := !c.is(isClosing) && (c.more == nil || !c.more.out.raised) // otherwise OnDrain is to come
 	c.mu.Unlock()
 	if d := c.of.drain; d != nil && tell {
 		d.OnDrain(c)

@@ -95,7 +95,7 @@ type PongHandler interface {
 type DrainHandler interface {
 	// OnDrain is called when what waits to be sent, having been above the
 	// high-water mark (sluice.Config.HighWater), has fallen to the low-water mark,
-	// and when messages that waited behind what was broadcast (Backlog) have left.
+	// and when those have left that waited because of what was broadcast (Backlog).
 	OnDrain(c *Conn)
 }
 
