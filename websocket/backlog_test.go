@@ -195,8 +195,8 @@ func TestCloseSlowClosesWithTheStatus(t *testing.T) {
 			t.Fatalf("behind the messages came %#x %q (%v), want a Close frame with 4321", first, p, err)
 		}
 		_ = c.Close()
-		if err := receive(t, "OnClose", slow.closed); !errors.Is(err, websocket.ErrSlow) {
-			t.Errorf("OnClose was given %v, want ErrSlow", err)
+		if err := receive(t, "OnClose", slow.closed); !errors.Is(err, websocket.ErrSlow) || websocket.CloseStatus(err) != 4321 {
+			t.Errorf("OnClose was given %v of the status %d, want ErrSlow and 4321", err, websocket.CloseStatus(err))
 		}
 		eventually(t, "it to leave the group", func() bool { return r.group.Len() == members-1 })
 		if s := r.Stats(); s.ClosedSlow != 1 || s.Conns != members-1 || s.DroppedOldest+s.DroppedReplaced+s.DroppedExpired != 0 {
@@ -212,8 +212,8 @@ func TestSlowPeerThatNeverReadsAgainIsEnded(t *testing.T) {
 		for i := range uint32(3) {
 			r.group.Broadcast(prepared(next+i, 500))
 		}
-		if err := receive(t, "OnClose", slow.closed); !errors.Is(err, websocket.ErrSlow) {
-			t.Errorf("OnClose was given %v, want ErrSlow", err)
+		if err := receive(t, "OnClose", slow.closed); !errors.Is(err, websocket.ErrSlow) || websocket.CloseStatus(err) != websocket.PolicyViolation {
+			t.Errorf("OnClose was given %v of the status %d, want ErrSlow and 1008", err, websocket.CloseStatus(err))
 		}
 		r.others(numbers(next, next+3))
 	})
