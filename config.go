@@ -69,7 +69,8 @@ type Config struct {
 	// ReadLimit is how many received bytes OnData may leave unread before
 	// the connection is aborted with ErrReadLimit, which is what keeps a
 	// message that never ends from taking all memory. It must exceed the
-	// longest message that a handler waits for. 0 means 16 MiB.
+	// longest message that a handler waits for, and the 64 KiB of one read
+	// where a handler pauses, as WebSocket's do. 0 means 16 MiB.
 	ReadLimit int
 
 	// AbortOnLimit makes a write beyond WriteLimit also abort the

@@ -5,7 +5,7 @@ import "sync/atomic"
 // Stats is a snapshot of a server's counters.
 type Stats struct {
 	Conns    int64 // connections at present, hijacked ones included
-	Hijacked int64 // connections at present that handlers have hijacked or taken over
+	Hijacked int64 // connections at present that handlers have hijacked or taken over, those of WebSocket among them
 	Requests int64 // requests received
 	Refused  int64 // messages that were refused as malformed or beyond a limit
 	TimedOut int64 // connections that ReadHeaderTimeout, ReadTimeout or WriteTimeout ended

@@ -83,6 +83,7 @@ func (x *RequestCtx) TakeOver(answer []byte, h sluice.Handler) {
 type taken struct {
 	h      sluice.Handler
 	opened bool // true exactly when OnOpen was called
+	woken  bool // true exactly when OnData was due before
 	behind bool // true exactly when OnData is still to be given what came before
 	fin    bool // true exactly when the peer has ended its direction and h has not been told
 	ending bool // true exactly when the peer's end is what closes the connection
@@ -177,7 +178,7 @@ func (t *taken) begin(c sluice.Conn, unread int) {
 	t.open(c)
 	switch {
 	case !t.behind: // something came meanwhile
-	case unread > 0: // not here: OnOpen may have closed the connection, or made a net.Conn of it
+	case unread > 0 || t.woken: // not here: OnOpen may have closed the connection, or made a net.Conn of it
 		_ = c.Wake()
 	default:
 		t.behind = false
@@ -193,8 +194,9 @@ func (t *taken) open(c sluice.Conn) {
 }
 
 func (t *taken) onData(c sluice.Conn, in *buffer.LinkBuffer) {
-	if !t.opened {
-		return // begin is on its way, and sees to what is unread
+	if !t.opened { // begin is on its way, and sees to what is unread
+		t.woken = true
+		return
 	}
 	t.behind = false
 	t.h.OnData(c, in)

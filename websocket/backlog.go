@@ -245,8 +245,11 @@ func (c *Conn) tooSlow() {
 // mu held. OnDrain tells when there is more.
 func (c *Conn) release() {
 	o := c.out()
-	if o.writer != nil {
-		return // its end does
+	if o.writer != nil { // its end does
+		if o.raised {
+			c.lower()
+		}
+		return
 	}
 	if len(o.held) > 0 {
 		c.raise()

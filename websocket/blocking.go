@@ -40,7 +40,8 @@ type part struct {
 
 // Blocking turns c into one that is read by waiting: OnMessage, OnPart, OnPing and
 // OnPong are not called any more, and pings are still answered. OnClose is still
-// called. It is best called in OnOpen, or before a message can have come.
+// called. Call it in OnOpen: messages that came before it went to OnMessage and are not
+// read again. Server.UpgradeBlocking does so.
 func (c *Conn) Blocking() *Blocking {
 	b := &Blocking{c: c}
 	b.change.L = &b.mu
@@ -170,9 +171,10 @@ func (b *Blocking) done() {
 	b.change.Broadcast()
 }
 
-// Read waits for the next message and returns it. The error is that of ctx, or what
-// OnClose is given, ErrClosed in place of nil. A message of which a part has been read
-// when ctx ends is lost.
+// Read waits for the next message and returns it; the bytes are the caller's. The error
+// is that of ctx, and then the connection goes on, or what OnClose is given: ErrClosed,
+// in place of nil, if this side has closed it, as Server.Shutdown does. A message of
+// which a part has been read when ctx ends is lost.
 func (b *Blocking) Read(ctx context.Context) (Opcode, []byte, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -246,7 +246,7 @@ func (c *Conn) Close(status Status, reason string) error {
 	waits := c.conn.PendingWrite() > onTheWay || c.out().busy()
 	c.writeClose(status, reason)
 	if c.progress(); !waits {
-		c.more.left = c.queued // all leaves at once, most likely
+		c.more.left = c.queued // all leaves at once, which is no news later
 	}
 	if c.is(isPaused) { // the answer comes behind what waits
 		_ = c.resume()

@@ -35,6 +35,7 @@ type Dialer struct {
 	Handler Handler
 
 	// Header has fields for the requests, such as Origin, Cookie or Authorization.
+	// Connections whose fields differ need a Dialer each, which is small.
 	Header http.Header
 
 	// TLSConfig is for "wss". nil means the defaults; the server's name is that of
@@ -132,13 +133,18 @@ func (d *Dialer) Dial(ctx context.Context, rawURL string, attached any) (*Conn, 
 func target(rawURL string) (*url.URL, string, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
-		if e, ok := err.(*url.Error); ok { // whose text has the URL, with a password perhaps
+		if strings.Contains(rawURL, "@") { // the cause may show a password
+			err = errors.New("escape with % what is special in it, above all in the password")
+		} else if e, ok := err.(*url.Error); ok {
 			err = e.Err
 		}
-		return nil, "", fmt.Errorf("websocket: the URL cannot be read: %w", err)
+		return nil, "", fmt.Errorf("websocket: the URL cannot be read (it has the form ws://HOST[:PORT]/PATH): %w", err)
 	}
 	port := map[string]string{"ws": "80", "wss": "443"}[u.Scheme]
-	if port == "" || u.Hostname() == "" || u.Fragment != "" { // RFC 6455 3
+	switch {
+	case u.Fragment != "": // RFC 6455 3
+		return nil, "", errors.New("websocket: the URL has a #, which a WebSocket's has not; write it as %23")
+	case port == "" || u.Hostname() == "":
 		return nil, "", fmt.Errorf("websocket: the URL %q is not of the form ws://HOST[:PORT]/PATH or wss://", u.Redacted())
 	}
 	if strings.ContainsFunc(u.RequestURI(), func(r rune) bool { return r <= ' ' || r == 0x7f }) {

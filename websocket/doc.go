@@ -18,9 +18,10 @@
 // sluice.Engine.Listen.
 //
 // A message for many is made once, with Prepare, and linked into every
-// connection's queue: Group.Broadcast, Server.Broadcast. What happens to those
-// that do not keep up says Backlog.
+// connection's queue: Group.Broadcast, Server.Broadcast. Backlog says what
+// happens to those that do not keep up.
 //
 // Callbacks must not block, as those of a sluice.Handler: work that may belongs
-// into Conn.Offload. Who prefers to block uses Conn.Blocking.
+// into Conn.Offload. Code that prefers to wait for messages uses Conn.Blocking or
+// Server.UpgradeBlocking. GORILLA.md lists what replaces what of gorilla/websocket.
 package websocket

@@ -108,9 +108,12 @@ func (c *Conn) end(cause error) {
 	c.drop()
 }
 
-// OnDrain sends what waited.
-func (e *endpoint) OnDrain(sluice.Conn) {
+// OnDrain sends what waited, and goes on with what is unread because of that.
+func (e *endpoint) OnDrain(conn sluice.Conn) {
 	c := (*Conn)(e)
+	if c.is(isBehind) {
+		_ = conn.Wake()
+	}
 	c.mu.Lock()
 	if c.more != nil {
 		c.release()
@@ -165,11 +168,11 @@ func (c *Conn) stalled() bool {
 	return still
 }
 
-// progress notes how much of what was queued has left and reports whether that is not
-// what was noted before, with mu held.
+// progress notes how much of what was queued has left and reports whether that is more
+// than was noted before, with mu held.
 func (c *Conn) progress() bool {
 	x, left := c.extra(), c.queued-uint32(c.conn.PendingWrite())
-	moved := left != x.left
+	moved := int32(left-x.left) > 0 // they wrap around
 	x.left = left
 	return moved
 }

@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/sluice-go/sluice"
@@ -38,13 +40,15 @@ func Example() {
 		}
 	}()
 
-	interrupted, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	asked, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	<-interrupted.Done()
+	<-asked.Done()
 	drain, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	_ = echo.Shutdown(drain) // 1001 to everyone; what does not end in time is cut off
-	if err := server.Shutdown(drain); err != nil {
+	_ = echo.Shutdown(drain)                                                 // 1001 to everyone; what does not end in time is cut off
+	rest, cancel := context.WithTimeout(context.Background(), 5*time.Second) // the requests' own time
+	defer cancel()
+	if err := server.Shutdown(rest); err != nil {
 		server.Close()
 	}
 }
@@ -124,24 +128,36 @@ func ExampleGroup() {
 }
 
 // Code that waits for messages, such as that of a server with a goroutine for each
-// connection: there it still has one, and nothing else has to change.
-func ExampleConn_Blocking() {
-	talk := func(b *websocket.Blocking) {
-		for {
-			op, message, err := b.Read(context.Background())
-			if err != nil {
-				log.Print("status ", websocket.CloseStatus(err))
-				return
-			}
-			if err := b.Write(context.Background(), op, message); err != nil {
-				return // Read would tell why
-			}
+// connection. Shutdown ends its Reads; what they do after that is waited for here.
+func ExampleServer_UpgradeBlocking() {
+	srv := &websocket.Server{Handler: websocket.Funcs{}}
+	var talks sync.WaitGroup
+	http.HandleFunc("/talk", func(w http.ResponseWriter, r *http.Request) {
+		b, err := srv.UpgradeBlocking(w, r, nil)
+		if err != nil {
+			log.Print(err) // the request has been answered
+			return
 		}
-	}
-	http.Handle("/talk", &websocket.Server{Handler: websocket.Funcs{
-		Open: func(c *websocket.Conn) { go talk(c.Blocking()) },
-	}})
-	log.Fatal(httpd.ListenAndServe("127.0.0.1:8080", nil))
+		talks.Go(func() { // so that the handler returns
+			for {
+				op, message, err := b.Read(context.Background())
+				if err != nil {
+					log.Print("status ", websocket.CloseStatus(err))
+					return
+				}
+				if err := b.Write(context.Background(), op, message); err != nil {
+					_ = b.Close(websocket.InternalError, "") // Read tells how it ended
+				}
+			}
+		})
+	})
+	server := &httpd.Server{Addr: "127.0.0.1:8080"}
+	time.AfterFunc(time.Hour, func() {
+		_ = srv.Shutdown(context.Background())
+		_ = server.Shutdown(context.Background())
+	})
+	log.Print(server.ListenAndServe())
+	talks.Wait()
 }
 
 // A client that waits for what it gets. Blocking is called in OnOpen, so that no message

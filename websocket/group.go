@@ -11,8 +11,8 @@ import (
 
 // Group is a set of connections, of one Server or of several, to which messages are
 // sent together: a room, a topic. The zero value is empty and ready; it must not be
-// copied. Any goroutine may call its methods. What one goroutine asks for is carried
-// out in the order of its calls, on the loops of the connections: Broadcast reaches
+// copied. Any goroutine may call its methods. What one goroutine asks of a Group is
+// carried out in the order of its calls, on the loops of the connections: Broadcast reaches
 // those who were added before and not those who are added after it. A connection that
 // ends leaves its groups by itself.
 type Group struct {
@@ -100,7 +100,9 @@ func (g *Group) ask(c *Conn, fn func(s *shard, c *Conn)) {
 func (g *Group) Len() int { return int(g.count.Load()) }
 
 // Broadcast sends a message to all members, as WritePrepared does to one. It does not
-// wait, so that what is written to a member right after it may arrive before it. All
+// wait, so that what is written to a member right after it may arrive before it, and a
+// member that is closed right after it may not get it. (To part with somebody use
+// WritePrepared and Close; Server.Shutdown comes after what was broadcast before.) All
 // members get the messages of all goroutines in the same order.
 //
 // It returns ErrBacklog, and sends p to nobody, while 4 MiB of earlier messages wait
@@ -111,10 +113,14 @@ func (g *Group) Broadcast(p *Prepared) error {
 	cost := int64(len(p.frame) + heldCost)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, s := range g.shards {
-		if s.waiting.Load() >= queueMax {
+	for l, s := range g.shards {
+		if s.waiting.Load() < queueMax {
+			continue
+		}
+		if l.Execute(func() {}) == nil {
 			return ErrBacklog
 		}
+		delete(g.shards, l) // its engine has ended, and with it the members
 	}
 	for _, s := range g.shards {
 		s.waiting.Add(cost)

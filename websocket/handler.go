@@ -158,15 +158,16 @@ var (
 
 	// ErrBacklog is returned by a write when more bytes wait already than
 	// Backlog.Bytes allows, and by Broadcast when the loops have too much to
-	// deliver. Nothing was queued.
-	ErrBacklog = fmt.Errorf("websocket: too many bytes wait to be sent (Backlog.Bytes): %w", sluice.ErrWriteLimit)
+	// deliver. Nothing was queued, and the connection stays open. It matches
+	// sluice.ErrWriteLimit.
+	ErrBacklog error = backlogError{}
 
-	// ErrSlow is what OnClose is given when the connection was closed because
+	// ErrSlow is matched by what OnClose is given when the connection was closed because
 	// its peer did not keep up with what was broadcast.
 	ErrSlow = errors.New("websocket: the peer is too slow (Backlog)")
 
-	// ErrSilent is what OnClose is given when a ping was not answered in time,
-	// with whatever (KeepAlive).
+	// ErrSilent is what OnClose is given when nothing came in time after a ping
+	// (KeepAlive).
 	ErrSilent = fmt.Errorf("websocket: the peer did not answer a ping (KeepAlive): %w", os.ErrDeadlineExceeded)
 
 	// ErrCloseTimeout is what OnClose is given when the peer did not answer a
@@ -177,6 +178,15 @@ var (
 	// without a Close frame. It matches io.ErrUnexpectedEOF.
 	ErrNoClose = fmt.Errorf("websocket: the peer ended the connection without a Close frame: %w", io.ErrUnexpectedEOF)
 )
+
+// backlogError is ErrBacklog. What sluice.ErrWriteLimit says to do is not what helps here.
+type backlogError struct{}
+
+func (backlogError) Error() string {
+	return "websocket: too many bytes wait to be sent; wait for OnDrain, close the connection, or raise Backlog.Bytes"
+}
+
+func (backlogError) Unwrap() error { return sluice.ErrWriteLimit }
 
 // slowError is ErrSlow with the status that the peer was told.
 type slowError Status
@@ -197,14 +207,15 @@ func (e *CloseError) Error() string {
 }
 
 // CloseStatus returns the code that tells in a log how a connection ended whose
-// OnClose was given err: NormalClosure for nil, whatever Close was given, the peer's,
-// the one that it was refused with, or AbnormalClosure.
+// OnClose was given err, or whose Blocking.Read returned it: NormalClosure if this side
+// closed it, whatever Close was given, the peer's code, the one that the peer was
+// refused with, or AbnormalClosure.
 func CloseStatus(err error) Status {
 	var said *CloseError
 	var refused *ws.Error
 	var slow slowError
 	switch {
-	case err == nil:
+	case err == nil || err == ErrClosed: // of a Blocking
 		return NormalClosure
 	case errors.As(err, &said):
 		return said.Status

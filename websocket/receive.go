@@ -16,6 +16,7 @@ type receiver struct {
 	dec      ws.Decoder
 	message  *scratch // what has come of a message in parts; nil if nothing has
 	inflated int      // bytes that were inflated in this callback, with inflateCost for each message
+	told     bool     // true exactly when the handler was told something in this callback
 	given    bool     // true exactly when parts of the message under way were delivered by themselves
 }
 
@@ -37,7 +38,7 @@ func (c *Conn) receive(in *buffer.LinkBuffer) {
 		rx = receivers.Get().(*receiver)
 		rx.dec.Reset(ws.Role(c.of.client), c.is(isDeflated), c.of.limits)
 	}
-	rx.inflated = 0
+	rx.inflated, rx.told = 0, false
 	var piece [1][]byte
 	for more := true; more && in.Len() > 0; {
 		var used int
@@ -63,6 +64,10 @@ func (c *Conn) receive(in *buffer.LinkBuffer) {
 // whether more are wanted.
 func (c *Conn) consume(rx *receiver, p []byte) (used int, more bool) {
 	for used < len(p) {
+		if rx.told && !c.of.client && c.conn.AboveHighWater() {
+			c.holdBack() // the answers to what came before wait; OnDrain goes on
+			return used, false
+		}
 		part, n, err := rx.dec.Next(p[used:])
 		used += n
 		if err != nil {
@@ -72,6 +77,7 @@ func (c *Conn) consume(rx *receiver, p []byte) (used int, more bool) {
 		if part.Opcode == ws.Continuation {
 			continue // a beginning
 		}
+		rx.told = true
 		c.take(rx, &part)
 		switch {
 		case c.is(isDeaf | isPaused):
@@ -84,12 +90,17 @@ func (c *Conn) consume(rx *receiver, p []byte) (used int, more bool) {
 	return used, true
 }
 
-// giveWay has the loop attend to others before it goes on with what is unread.
-func (c *Conn) giveWay() {
+// holdBack leaves what is unread until Wake.
+func (c *Conn) holdBack() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.note(isHeld)
 	_ = c.conn.PauseRead()
+}
+
+// giveWay has the loop attend to others before it goes on with what is unread.
+func (c *Conn) giveWay() {
+	c.holdBack()
 	_ = c.conn.Execute(func(conn sluice.Conn) { _ = conn.Wake() })
 }
 

@@ -57,9 +57,10 @@ type Server struct {
 	// 0 means 30 seconds, a negative value never.
 	KeepAlive time.Duration
 
-	// CloseTimeout is how long a peer may take to answer a Close frame, or take nothing
-	// of what was written before it. Then the connection beneath is closed, in order,
-	// for which sluice.Config.LingerTimeout holds. 0 means 5 seconds.
+	// CloseTimeout is how long a peer may take to answer a Close frame, counted from when
+	// the kernel has taken that, or last took some of what was written before. Then the
+	// connection beneath is closed, in order, for which sluice.Config.LingerTimeout
+	// holds. 0 means 5 seconds.
 	CloseTimeout time.Duration
 
 	// HandshakeTimeout is how long a client may take for its handshake on a listener
@@ -114,7 +115,7 @@ func (s *service) newConn(a agreement, attached any) *Conn {
 
 // ServeHTTP makes the handshake, asking Accept. The server must be an httpd.Server.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if _, err := s.upgrade(w, r, s.Accept); errors.Is(err, errors.ErrUnsupported) || s.invalid != nil {
+	if _, err := s.upgrade(w, r, s.Accept, false); errors.Is(err, errors.ErrUnsupported) || s.invalid != nil {
 		s.complain(err)
 	}
 }
@@ -158,8 +159,15 @@ func (s *Server) ServeLoop(x *httpd.RequestCtx) {
 		_, _ = x.WriteString(refused.text() + "\n")
 		return
 	}
+	taken := false
+	defer func() {
+		if !taken { // it panics
+			sv.admitted.Add(-1)
+		}
+	}()
 	o.answer = a.answer(o.answer[:0], sv, nil)
 	x.TakeOver(o.answer, (*endpoint)(sv.newConn(a, attached)))
+	taken = true
 }
 
 // Upgrade makes the handshake within a handler of a server that is an httpd.Server,
@@ -170,13 +178,24 @@ func (s *Server) ServeLoop(x *httpd.RequestCtx) {
 // It is called before anything is written to w. The handler should return soon after
 // it: the connection needs no goroutine, its offloaded jobs and OnClose wait for the
 // handler, and r.Context() does not end with it. OnOpen may have been called before
-// Upgrade returns. With an error the request has been answered, if it can be. After the
-// handler has returned, Upgrade panics.
+// Upgrade returns, and OnMessage. With an error the request has been answered, if it can
+// be. After the handler has returned, Upgrade panics.
 func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request, attached any) (*Conn, error) {
-	return s.upgrade(w, r, func(*Request) (any, error) { return attached, nil })
+	return s.upgrade(w, r, func(*Request) (any, error) { return attached, nil }, false)
 }
 
-func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, accept func(*Request) (any, error)) (*Conn, error) {
+// UpgradeBlocking is Upgrade for code that waits for messages, in the handler itself,
+// which then counts among httpd.Server's MaxHandlers, or in a goroutine that it starts.
+// Shutdown closes the connections but does not wait for that code.
+func (s *Server) UpgradeBlocking(w http.ResponseWriter, r *http.Request, attached any) (*Blocking, error) {
+	c, err := s.upgrade(w, r, func(*Request) (any, error) { return attached, nil }, true)
+	if err != nil {
+		return nil, err
+	}
+	return c.Blocking(), nil
+}
+
+func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, accept func(*Request) (any, error), blocking bool) (*Conn, error) {
 	sv, err := s.ready()
 	if err != nil {
 		http.Error(w, errNotSetUp, http.StatusInternalServerError)
@@ -195,17 +214,26 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, accept func(*Re
 		return nil, refused
 	}
 	c := sv.newConn(a, attached)
+	if blocking {
+		c.Blocking()
+	}
 	o.answer = a.answer(o.answer[:0], sv, w.Header())
+	taken := false
+	defer func() {
+		if !taken {
+			sv.admitted.Add(-1)
+		}
+	}()
 	conn, err := httpd.TakeOver(w, o.answer, (*endpoint)(c))
 	if err != nil {
-		sv.admitted.Add(-1)
 		sv.count(0).refuse.Add(1)
 		if errors.Is(err, errors.ErrUnsupported) { // otherwise nothing can be answered any more
-			http.Error(w, "this connection cannot be upgraded: it is not served by package httpd", http.StatusInternalServerError)
-			return nil, fmt.Errorf("websocket: Upgrade needs a server of package httpd: %w", err)
+			http.Error(w, "this connection cannot be upgraded: it is not served by package httpd, or middleware hides that", http.StatusInternalServerError)
+			return nil, fmt.Errorf("websocket: Upgrade needs a server of package httpd, and of middleware's ResponseWriter the method Unwrap: %w", err)
 		}
 		return nil, fmt.Errorf("websocket: Upgrade: %w", err)
 	}
+	taken = true
 	c.bind(conn)
 	return c, nil
 }

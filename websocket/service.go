@@ -35,7 +35,9 @@ const defaultThreshold = 512
 type Policy uint8
 
 const (
-	// CloseSlow closes the connection with Backlog.Status.
+	// CloseSlow closes the connection with Backlog.Status and throws away what waits.
+	// Stats.ClosedSlow counts it at once. OnClose is called when the connection has
+	// ended, for a peer that takes nothing after sluice.Config.LingerTimeout.
 	CloseSlow Policy = iota
 
 	// DropOldest drops the messages that have waited longest.
@@ -59,15 +61,18 @@ func (p Policy) String() string {
 	return fmt.Sprintf("Policy(%d)", uint8(p))
 }
 
-// Backlog bounds what waits for a peer that does not keep up with prepared messages,
-// those of Group.Broadcast and Conn.WritePrepared. The first 64 KiB are on their way and
-// do not count, nor what the kernel has taken, which may be some MiB; what comes after
-// them waits here, whole messages, those that are written meanwhile behind them. Where
-// none were prepared, sluice.Config.WriteLimit alone bounds what is written. A Backlog is
-// a connection's, whatever groups it is in.
+// Backlog bounds what waits for a peer that does not keep up. The first 64 KiB are on
+// their way and do not count, nor does what the kernel has taken, which may be some
+// MiB. Behind them prepared messages wait whole, those of Group.Broadcast and
+// Conn.WritePrepared, and so does what is written after them. Each connection has its
+// own Backlog, in however many groups it is.
 type Backlog struct {
-	// Bytes may wait, each message counted with 64 more. Beyond it a prepared
-	// message meets the Policy, and other writes fail with ErrBacklog. 0 means 1 MiB.
+	// Bytes may wait, 64 more counted for each message. Beyond it a prepared message
+	// meets the Policy; WriteMessage and WriteString fail with ErrBacklog, and the
+	// connection stays open. A message that finds less before it is taken, however long
+	// it is. Less than sluice.Config.HighWater suits servers that push; where
+	// messages are answered, reading pauses only there. 0 means 1 MiB, but for what is
+	// written where nothing prepared waits: of that sluice.Config.WriteLimit then.
 	Bytes int
 
 	// Age is for how long a prepared message may wait. Older ones are dropped or,
@@ -103,6 +108,7 @@ type service struct {
 	keepAlive    time.Duration
 	closeTimeout time.Duration
 	backlog      Backlog
+	bounded      bool // true exactly when backlog.Bytes was set
 	protocols    []string
 
 	leaving  atomic.Bool  // true exactly when connections are being closed for good
@@ -116,6 +122,7 @@ func (s *service) check(kind string) error {
 	s.closeTimeout = cmp.Or(s.closeTimeout, defaultCloseTimeout)
 	s.keepAlive = max(0, cmp.Or(s.keepAlive, defaultKeepAlive))
 	s.limits.Message = cmp.Or(s.limits.Message, defaultMaxMessage)
+	s.bounded = s.backlog.Bytes != 0
 	s.backlog.Bytes = cmp.Or(s.backlog.Bytes, defaultBacklog)
 	s.backlog.Status = cmp.Or(s.backlog.Status, PolicyViolation)
 	switch b := s.backlog; {

@@ -17,15 +17,18 @@ const (
 	shutdownTick = 10 * time.Millisecond
 )
 
-// Shutdown ends the server in order: it stops listening, refuses handshakes, closes the
-// connections with the status 1001 and waits until they have ended. Their closing is
-// spread evenly over three quarters of the time until ctx's deadline, so that clients
-// that connect again do not come all at once; without a deadline, and if there are
-// few, it is not. When ctx ends first, the rest is aborted and its error returned.
+// Shutdown ends the server in order: it stops listening, answers handshakes with 503,
+// closes the connections with the status 1001 and waits until they have ended. Their
+// closing is spread evenly over three quarters of the time until ctx's deadline, so that
+// clients that connect again do not come all at once, but at least 200 are closed in a
+// second; without a deadline all are at once. A peer that takes nothing holds it for
+// CloseTimeout and sluice.Config.LingerTimeout, 15 seconds unless they are set. When ctx
+// ends first, the rest is aborted and its error returned.
 //
-// Connections over httpd are the WebSocket server's: call it before
-// httpd.Server.Shutdown, which does not wait for them. It must not be called from a
-// callback. A second call returns http.ErrServerClosed at once.
+// Over httpd the listener is httpd's and stays open: take the server out of the load
+// balancer first, and call httpd.Server.Shutdown afterwards, with time of its own; it does
+// not wait for connections of WebSocket. Shutdown must not be called from a callback. A
+// second call returns http.ErrServerClosed at once.
 func (s *Server) Shutdown(ctx context.Context) error {
 	sv, err := s.ready()
 	if err != nil {

@@ -24,10 +24,13 @@ func (c *Conn) WriteMessage(op Opcode, data []byte) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.of.bounded && !c.out().busy() && c.conn.PendingWrite() > onTheWay+c.of.backlog.Bytes {
+		return ErrBacklog
+	}
 	return c.message(op, data)
 }
 
-// message is WriteMessage with mu held.
+// message is WriteMessage with mu held, for one who has waited for room.
 func (c *Conn) message(op Opcode, data []byte) error {
 	if c.is(isClosing) {
 		return ErrClosed

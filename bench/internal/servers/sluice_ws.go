@@ -21,7 +21,7 @@ func sluiceWebSocket() *websocket.Server {
 func sluiceBroadcast() *websocket.Server {
 	s := new(websocket.Server)
 	s.Handler = websocket.Funcs{
-		Open:    func(c *websocket.Conn) { c.WriteMessage(websocket.Binary, nil) },
+		Open: func(c *websocket.Conn) { c.WriteMessage(websocket.Binary, nil) },
 		Message: func(c *websocket.Conn, op websocket.Opcode, data []byte) {
 			if s.Broadcast(websocket.Prepare(op, data)) != nil { // which the client would wait for
 				_ = c.Abort()
