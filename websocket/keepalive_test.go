@@ -162,7 +162,7 @@ func TestAPeerThatWasSlowIsPingedBeforeItIsGivenUp(t *testing.T) {
 		if w.driver == "portable" {
 			t.Skip("which tells what has left when all has")
 		}
-		const keepAlive, size = 200 * time.Millisecond, 9 << 20
+		const keepAlive, size = 500 * time.Millisecond, 9 << 20
 		rec := newRecorder(t)
 		st := w.serve(t, &websocket.Server{Handler: rec, KeepAlive: keepAlive})
 		c := st.narrow()
@@ -170,7 +170,7 @@ func TestAPeerThatWasSlowIsPingedBeforeItIsGivenUp(t *testing.T) {
 		if err := conn.WriteMessage(websocket.Binary, make([]byte, size)); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(keepAlive * 3 / 2) // it is above its high-water mark when a ping is due
+		time.Sleep(keepAlive * 5 / 4) // it is above its high-water mark when a ping is due
 		if first, p, err := c.next(); err != nil || first != bin || len(p) != size {
 			t.Fatalf("the next frame is %#x of %d bytes, %v; OnClose(%v)", first, len(p), err, rec.end())
 		}

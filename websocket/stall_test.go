@@ -3,6 +3,7 @@ package websocket_test
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -114,7 +115,12 @@ func TestBroadcastGoesOnWhenAnEngineHasEndedWithMuchThatWaited(t *testing.T) {
 		on.addr = ln.Addr()
 		goes := on.open()
 		free := occupy(t, rec.conn())
-		if err := s.Broadcast(prepared(0, 5<<20)); err != nil {
+		for n := range uint32(62) { // each a round
+			if err := s.Broadcast(prepared(n, 64<<10)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Broadcast(prepared(99, 5<<20)); err != nil { // with which the loop ends
 			t.Fatal(err)
 		}
 		if err := s.Broadcast(prepared(1, 10)); !errors.Is(err, websocket.ErrBacklog) {
@@ -127,8 +133,8 @@ func TestBroadcastGoesOnWhenAnEngineHasEndedWithMuchThatWaited(t *testing.T) {
 		if err := receive(t, "the engine's end", ended); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "a broadcast", func() bool { return s.Broadcast(prepared(2, 10)) == nil })
-		stays.rest(func(n uint32) bool { return n == 2 })
+		eventually(t, "a broadcast", func() bool { return s.Broadcast(prepared(1000, 10)) == nil })
+		stays.rest(func(n uint32) bool { return n == 1000 })
 		_ = goes.Close()
 		_ = stays.Close()
 	})
@@ -274,19 +280,18 @@ func TestBacklogBoundsWhatIsWrittenIfItIsSet(t *testing.T) {
 	})
 }
 
-// Messages that come with the handshake, before the handler goes on, are read.
+// A message comes before the handler goes on.
 func TestUpgradeBlockingMissesNothing(t *testing.T) {
 	eachDriver(t, func(t *testing.T, w *world) {
-		w.way = overHTTP
 		s := &websocket.Server{Handler: websocket.Funcs{}, KeepAlive: -1}
 		ended := make(chan error, 1)
-		st := w.handle(t, s, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		eng, _ := w.engine(t)
+		h := &httpd.Server{Engine: eng, Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			b, err := s.UpgradeBlocking(rw, r, "mine")
 			if err != nil {
 				t.Error(err)
 				return
 			}
-			eventually(t, "the message to come", func() bool { return s.Stats().MessagesIn == 1 })
 			for {
 				op, p, err := b.Read(context.Background())
 				if err != nil {
@@ -297,19 +302,33 @@ func TestUpgradeBlockingMissesNothing(t *testing.T) {
 					t.Error(err)
 				}
 			}
-		}))
-		c := st.dial()
+		})}
+		h.ConnState = func(_ net.Conn, state http.ConnState) {
+			if state == http.StateHijacked { // the handler's goroutine, within UpgradeBlocking
+				eventually(t, "the message to come", func() bool { return s.Stats().MessagesIn == 1 })
+			}
+		}
+		ln, err := h.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := (&site{t: t, addr: ln.Addr()}).dial()
 		c.send(hello() + frame(text, "early "))
 		c.switched()
 		c.expect(text, "early mine")
 		c.send(frame(text, "later "))
 		c.expect(text, "later mine")
-		go func() { _ = s.Shutdown(bounded(t)) }()
+		down := make(chan error, 1)
+		go func() { down <- s.Shutdown(bounded(t)) }()
 		c.expect(closing, closePayload(1001, ""))
 		c.send(closeFrame(1001, ""))
 		c.over()
 		if err := receive(t, "the end", ended); err != websocket.ErrClosed || websocket.CloseStatus(err) != 1000 {
 			t.Errorf("Read: %v, %d", err, websocket.CloseStatus(err))
 		}
+		if err := receive(t, "Shutdown", down); err != nil {
+			t.Error(err)
+		}
+		_ = h.Close()
 	})
 }
