@@ -142,15 +142,24 @@ func TestBroadcastGoesOnWhenAnEngineHasEndedWithMuchThatWaited(t *testing.T) {
 
 func TestAPanicOfUpgradeDoesNotKeepShutdownWaiting(t *testing.T) {
 	eachDriver(t, func(t *testing.T, w *world) {
-		w.way = overHTTP
 		s := &websocket.Server{Handler: newRecorder(t)}
-		late := make(chan func(), 1)
-		st := w.handle(t, s, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		eng, _ := w.engine(t)
+		late, idle := make(chan func(), 1), make(chan struct{}, 1)
+		h := &httpd.Server{Engine: eng, Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			late <- func() { _, _ = s.Upgrade(rw, r, nil) }
-		}))
-		c := st.dial()
+		})}
+		h.ConnState = func(_ net.Conn, state http.ConnState) {
+			if state == http.StateIdle {
+				idle <- struct{}{}
+			}
+		}
+		ln, err := h.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := (&site{t: t, addr: ln.Addr()}).dial()
 		c.send(hello())
-		_, _ = http.ReadResponse(c.r, nil)
+		receive(t, "the end of the request", idle)
 		if !panics(receive(t, "the handler", late)) {
 			t.Error("Upgrade after the handler has returned does not panic")
 		}
@@ -158,6 +167,7 @@ func TestAPanicOfUpgradeDoesNotKeepShutdownWaiting(t *testing.T) {
 		if err := s.Shutdown(bounded(t)); err != nil {
 			t.Error(err)
 		}
+		_ = h.Close()
 	})
 }
 
