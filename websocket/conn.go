@@ -201,8 +201,9 @@ func (c *Conn) PauseRead() error {
 	if c.is(isClosing) {
 		return ErrClosed
 	}
-	c.note(isPaused | isHeld)
-	return c.conn.PauseRead()
+	err := c.conn.PauseRead()
+	c.note(isPaused | isHeld) // not before: the loop, which reads nothing then, might go on receiving
+	return err
 }
 
 // ResumeRead ends PauseRead.
