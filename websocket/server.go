@@ -159,12 +159,8 @@ func (s *Server) ServeLoop(x *httpd.RequestCtx) {
 		_, _ = x.WriteString(refused.text() + "\n")
 		return
 	}
-	taken := false
-	defer func() {
-		if !taken { // it panics
-			sv.admitted.Add(-1)
-		}
-	}()
+	taken := false // it may panic
+	defer sv.settle(&taken)
 	o.answer = a.answer(o.answer[:0], sv, nil)
 	x.TakeOver(o.answer, (*endpoint)(sv.newConn(a, attached)))
 	taken = true
@@ -218,12 +214,8 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, accept func(*Re
 		c.Blocking()
 	}
 	o.answer = a.answer(o.answer[:0], sv, w.Header())
-	taken := false
-	defer func() {
-		if !taken {
-			sv.admitted.Add(-1)
-		}
-	}()
+	taken := false // it may panic
+	defer sv.settle(&taken)
 	conn, err := httpd.TakeOver(w, o.answer, (*endpoint)(c))
 	if err != nil {
 		sv.count(0).refuse.Add(1)
@@ -243,11 +235,7 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, accept func(*Re
 func (s *Server) admit(r *Request, accept func(*Request) (any, error)) (a agreement, attached any, refused *Refusal) {
 	admitted := false
 	s.service.admitted.Add(1) // before leaving is looked at: Shutdown does so the other way round
-	defer func() {
-		if !admitted {
-			s.service.admitted.Add(-1)
-		}
-	}()
+	defer s.service.settle(&admitted)
 	if s.service.leaving.Load() {
 		return a, nil, refuse(http.StatusServiceUnavailable, "the server is shutting down")
 	}
@@ -262,6 +250,13 @@ func (s *Server) admit(r *Request, accept func(*Request) (any, error)) (a agreem
 	}
 	admitted = true
 	return a, attached, nil
+}
+
+// settle takes back that a handshake was admitted, unless it goes on.
+func (s *service) settle(goesOn *bool) {
+	if !*goesOn {
+		s.admitted.Add(-1)
+	}
 }
 
 // Broadcast sends a message to all connections of the server, as Group.Broadcast

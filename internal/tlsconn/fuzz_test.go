@@ -110,6 +110,7 @@ func (z *fuzzed) do(op byte, n int, rest []byte) []byte {
 }
 
 func (z *fuzzed) peerDoes(op byte, n int) {
+	before := z.written
 	switch op {
 	case opWrite:
 		p := stream()[z.written:]
@@ -130,7 +131,7 @@ func (z *fuzzed) peerDoes(op byte, n int) {
 		z.closed = true
 		z.f.record(alertType, []byte{warningLevel, closeNotify})
 	}
-	z.send(op == opWrite)
+	z.send(z.written > before) // the stream may have come to its end
 }
 
 func (z *fuzzed) loopDoes(op byte, n int) {
