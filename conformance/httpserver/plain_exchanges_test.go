@@ -84,7 +84,8 @@ var answerExchanges = []exchange{
 		message("GET /hijack-echo", "Connection: upgrade", "Upgrade: echo"), megabyte + "\n",
 		"quit\n",
 	}},
-	{name: "hijack with a body unread", want: "101 299 closed", send: []string{
+	// Byte by byte what is sent behind its end may meet a reset, and net/http's answer be lost.
+	{name: "hijack with a body unread", want: "101 299 closed", whole: true, send: []string{
 		upload("POST /hijack-echo", "the body\nquit\n", "Connection: upgrade", "Upgrade: echo"), "quit\n",
 	}},
 	one("redirect", "302 kept", message("GET /redirect")),
