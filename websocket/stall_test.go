@@ -198,6 +198,14 @@ func TestServeLoopTwiceDoesNotKeepShutdownWaiting(t *testing.T) {
 	})
 }
 
+// questions are as many short messages, numbered.
+func questions(n uint32) (all string) {
+	for i := range n {
+		all += frame(bin, string(numbered(i, 8)))
+	}
+	return all
+}
+
 // The answers to some messages wait: those behind them are not delivered, so that the
 // handler finds room for its answers.
 func TestMessagesWaitWhileTheirAnswersDo(t *testing.T) {
@@ -215,11 +223,7 @@ func TestMessagesWaitWhileTheirAnswersDo(t *testing.T) {
 		}
 		st := w.serve(t, &websocket.Server{Handler: rec, KeepAlive: -1, Backlog: websocket.Backlog{Bytes: 512 << 10}})
 		c := st.narrow()
-		all := ""
-		for i := range uint32(messages) {
-			all += frame(bin, string(numbered(i, 8)))
-		}
-		c.send(all)
+		c.send(questions(messages))
 		if got := c.rest(func(n uint32) bool { return n == messages-1 }); len(got) != messages {
 			t.Errorf("%d answers", len(got))
 		}
@@ -249,11 +253,7 @@ func TestMessagesThatWaitComeBeforeTheEnd(t *testing.T) {
 		}
 		st := w.serve(t, &websocket.Server{Handler: rec, KeepAlive: -1})
 		c := st.narrow()
-		all := ""
-		for i := range uint32(messages) {
-			all += frame(bin, string(numbered(i, 8)))
-		}
-		c.send(all)
+		c.send(questions(messages))
 		c.closeWrite()
 		c.rest(func(n uint32) bool { return n == messages-1 })
 		if err := rec.end(); !errors.Is(err, websocket.ErrNoClose) || got != messages {
